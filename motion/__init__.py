@@ -1,0 +1,20 @@
+"""What a motion is: skeletons, clips, features, files, drawing, synthesis. Knows numpy and scipy, nothing of models."""
+
+from motion.clip import Caption, Clip, Source
+from motion.errors import FeatureError, FileFormatError, MotionError, SkeletonError
+from motion.skeleton import KIT_21, PARTS, SKELETONS, SMPL_22, Skeleton
+
+__all__ = [
+    "KIT_21",
+    "PARTS",
+    "SKELETONS",
+    "SMPL_22",
+    "Caption",
+    "Clip",
+    "FeatureError",
+    "FileFormatError",
+    "MotionError",
+    "Skeleton",
+    "SkeletonError",
+    "Source",
+]
