@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -66,8 +66,10 @@ def to_smpl22(
     Raises:
         SkeletonError: joints cannot be matched, or ``joint_map`` names joints that are not there.
     """
-    plan = plan_joints(names, parents, np.asarray(positions[0], dtype=np.float64), joint_map=joint_map)
-    return apply_plan(plan, np.asarray(positions)), plan.notes
+    array = np.asarray(positions, dtype=np.float64)
+    some = array[:: max(len(array) // 15, 1)]
+    plan = plan_joints(names, parents, array[0], joint_map=joint_map, poses=lambda: some)
+    return apply_plan(plan, array), plan.notes
 
 
 def apply_plan(plan: JointPlan, positions: NDArray[Any]) -> NDArray[np.float32]:
@@ -130,9 +132,16 @@ def load_joint_map(source: Path | str | JointMap | None) -> JointMap | None:
 
 
 def plan_joints(
-    names: Sequence[str], parents: Sequence[int], rest: NDArray[np.float64], *, joint_map: JointMap | None = None
+    names: Sequence[str],
+    parents: Sequence[int],
+    rest: NDArray[np.float64],
+    *,
+    joint_map: JointMap | None = None,
+    poses: Callable[[], NDArray[np.float64]] | None = None,
 ) -> JointPlan:
     """Decide how SMPL-22 is blended from a rig with joint positions ``rest`` [K, 3] in any one pose and unit.
+
+    ``poses`` gives some poses [N, K, 3] of the motion; it is called only where names say nothing and the shape must.
 
     Raises:
         SkeletonError: a needed joint is found neither by name nor by the shape of the tree.
@@ -150,7 +159,7 @@ def plan_joints(
     if missing:
         from motion.topology import roles_by_shape
 
-        by_shape = roles_by_shape(parents, rest)
+        by_shape = roles_by_shape(parents, poses() if poses is not None else rest[None])
         if by_shape is None:
             raise SkeletonError(
                 f"no joint found for {', '.join(missing)} among {_some(names)}; "

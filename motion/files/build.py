@@ -37,19 +37,19 @@ def check_finite(values: NDArray[Any], path: Path | str, names: tuple[str, ...] 
         )
 
 
-def standing_axis(rest: NDArray[np.float64], plan: JointPlan) -> int | None:
-    """The axis along which a rig's rest pose [K, 3] stands, None when it does not stand (bones all along one axis)."""
+def standing_axis(rest: NDArray[np.float64], plan: JointPlan) -> int:
+    """The axis along which a rig's rest pose [K, 3] stands; y when it does not stand (bones all along one axis)."""
     joints = plan.weights @ rest
     leg = joints[list(SMPL_22.hips)] - joints[list(SMPL_22.ankles)]
     trunk = joints[SMPL_22.index("neck")] - joints[0]
     directions = [*leg, trunk]
     axes = {int(np.abs(direction).argmax()) for direction in directions}
     if len(axes) != 1:
-        return None
+        return 1
     axis = axes.pop()
     size = float(np.linalg.norm(trunk))
     upright = all(direction[axis] * trunk[axis] > 0 for direction in directions) and abs(trunk[axis]) > 0.9 * size
-    return axis if upright and size > 0 else None
+    return axis if upright and size > 0 else 1
 
 
 def clip_of_rig(
@@ -58,7 +58,7 @@ def clip_of_rig(
     *,
     path: Path,
     fps: float,
-    rest_up: int | None = None,
+    up: int = 1,
     unit: float | None = None,
     cmu_names: bool = False,
     notes: Mapping[str, str],
@@ -71,7 +71,7 @@ def clip_of_rig(
         plan: how SMPL-22 is blended from them.
         path: for messages; its name becomes the take.
         fps: frames per second.
-        rest_up: axis along which the rig's rest pose stands, if it does.
+        up: the axis (0 x, 1 y, 2 z) that is up unless the motion contradicts; the rest pose's where it stands.
         unit: metres per file unit where the file states it.
         cmu_names: the rig has CMU's names, so its unit may be 1/0.45 inch.
         notes: what the reader assumed so far.
@@ -79,7 +79,7 @@ def clip_of_rig(
     """
     joints = apply_plan(replace(plan, guessed_toes=()), positions)
     clip = clip_of_joints(
-        joints, path=path, fps=fps, rest_up=rest_up, unit=unit, cmu_names=cmu_names, notes={**notes, **plan.notes},
+        joints, path=path, fps=fps, up=up, unit=unit, cmu_names=cmu_names, notes={**notes, **plan.notes},
         captions=captions,
     )  # fmt: skip
     if plan.guessed_toes:
@@ -94,7 +94,7 @@ def clip_of_joints(
     *,
     path: Path,
     fps: float,
-    rest_up: int | None = None,
+    up: int = 1,
     unit: float | None = None,
     cmu_names: bool = False,
     notes: Mapping[str, str],
@@ -113,7 +113,7 @@ def clip_of_joints(
         said["unit"] = f"{name} (guessed: leg {leg * unit:.2f} m)"
     out = joints.astype(np.float32) * np.float32(unit)
     if smpl:
-        axis = guess_up(out[:: max(len(out) // 64, 1)], rest_up)
+        axis = guess_up(out[:: max(len(out) // 64, 1)], up)
         if axis != 1:
             out = turn_up(out, axis)
         said["up"] = "xyz"[axis] + (" (guessed)" if axis == 1 else " (guessed, turned to y)")

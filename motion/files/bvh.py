@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,9 @@ def read_bvh(path: Path, *, joint_map: JointMap | None = None) -> list[Clip]:
     """
     file = parse_bvh(read_bytes(path, "BVH"), path)
     rest = _rest(file)
-    plan = plan_joints(file.rig.names, file.rig.parents, rest, joint_map=joint_map)
+    plan = plan_joints(
+        file.rig.names, file.rig.parents, rest, joint_map=joint_map, poses=partial(_some_poses, file)
+    )
     positions, kept = bvh_positions(file, plan)
     notes = dict(file.notes)
     narrow = JointPlan(plan.weights[:, kept], plan.guessed_toes, plan.notes)
@@ -65,10 +68,17 @@ def read_bvh(path: Path, *, joint_map: JointMap | None = None) -> list[Clip]:
     words = {side_and_word(name)[1] for name in file.rig.names}
     return [
         clip_of_rig(
-            positions, narrow, path=path, fps=file.fps, rest_up=standing_axis(rest, plan),
+            positions, narrow, path=path, fps=file.fps, up=standing_axis(rest, plan),
             cmu_names="hipjoint" in words, notes=notes,
         )
     ]  # fmt: skip
+
+
+def _some_poses(file: BvhFile, count: int = 15) -> NDArray[np.float64]:
+    """Poses [N, K, 3] spread over the take, the first (it may be a rest pose) left out."""
+    rows = file.rows[1:] if len(file.rows) > 1 else file.rows
+    some = replace(file, rows=rows[:: max(len(rows) // count, 1)])
+    return bvh_positions(some)[0].astype(np.float64)
 
 
 def _rest(file: BvhFile) -> NDArray[np.float64]:

@@ -40,36 +40,29 @@ def guess_unit(leg: float, *, cmu_names: bool = False) -> tuple[float, str]:
     return UNITS[name], name
 
 
-def guess_up(joints: NDArray[Any], rest_up: int | None) -> int:
-    """The up axis (0 x, 1 y, 2 z) of SMPL-22 ``joints`` [T, 22, 3].
+def guess_up(joints: NDArray[Any], expected: int = 1) -> int:
+    """The up axis (0 x, 1 y, 2 z) of SMPL-22 ``joints`` [T, 22, 3], the ``expected`` one unless the body says otherwise.
 
-    ``rest_up`` is the main axis of the rig's rest pose from pelvis to neck where that pose is known to stand. Another axis
-    than y is believed when the body is upright along it in most frames and stands on its zero.
+    Another axis is believed when trunks point along it in most frames, ankles come down to its zero and the pelvis keeps
+    a leg's length from there: somebody lying on the floor does none of the last two.
     """
     pelvis, neck = joints[:, 0], joints[:, SMPL_22.index("neck")]
-    trunk = np.abs(np.median(_unit(neck - pelvis), axis=0))
-    axis = int(trunk.argmax())
-    if axis == 1 or trunk[axis] < 0.85:
-        return 1 if trunk[1] > 0.3 or rest_up is None else rest_up
-    if rest_up == axis:
-        return axis
-    leg = leg_length(joints[:1])
-    sign = np.sign(np.median((neck - pelvis)[:, axis]))
+    trunk = np.median(_unit(neck - pelvis), axis=0)
+    axis = int(np.abs(trunk).argmax())
+    if axis == expected or abs(trunk[axis]) < 0.85:
+        return expected
+    leg, sign = leg_length(joints[:1]), np.sign(trunk[axis])
     soles = np.percentile((joints[:, list(SMPL_22.ankles), axis] * sign).min(axis=1), 5)
     height = float(np.median(pelvis[:, axis])) * sign
-    stands = abs(soles) < 0.25 * leg and 0.6 * leg < height < 1.4 * leg
-    return axis if stands else 1
+    return axis if abs(soles) < 0.25 * leg and 0.6 * leg < height < 1.4 * leg else expected
 
 
-def turn_up(positions: NDArray[Any], axis: int, downwards: bool = False) -> NDArray[Any]:
+def turn_up(positions: NDArray[Any], axis: int) -> NDArray[Any]:
     """Positions [..., 3] turned so that ``axis`` becomes y, by a rotation (left stays left)."""
-    sign = -1 if downwards else 1
     x, y, z = positions[..., 0], positions[..., 1], positions[..., 2]
     if axis == 2:
-        return np.stack([x, sign * z, -sign * y], axis=-1)
-    if axis == 0:
-        return np.stack([-sign * y, sign * x, z], axis=-1)
-    return positions if not downwards else np.stack([x, -y, -z], axis=-1)
+        return np.stack([x, z, -y], axis=-1)
+    return np.stack([-y, x, z], axis=-1) if axis == 0 else positions
 
 
 def snap_rate(text: str) -> float | None:

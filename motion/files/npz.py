@@ -155,3 +155,16 @@ def _read(stream: IO[bytes], size: int, where: str) -> NDArray[Any]:
         return np.zeros(shape, dtype=dtype)
     array: NDArray[Any] = np.frombuffer(data, dtype=dtype)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def npy_shape(path: Path) -> tuple[int, ...]:
+    """The shape a .npy declares, without reading the array.
+
+    Raises:
+        FileFormatError: it is no npy file, is cut off, or holds objects.
+    """
+    try:
+        with path.open("rb") as stream:
+            return _header(stream, path.stat().st_size, str(path))[0]
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}); check path and rights") from error

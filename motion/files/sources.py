@@ -39,7 +39,7 @@ class FolderKind:
 
 def _folder_kinds() -> Sequence[FolderKind]:
     from motion.files.actions import actions_takes, is_actions
-    from motion.files.humanml3d import is_humanml3d, humanml3d_takes
+    from motion.files.humanml3d import humanml3d_takes, is_humanml3d
 
     return (
         FolderKind("actions", is_actions, actions_takes),
