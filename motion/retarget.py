@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from motion.errors import FileFormatError, SkeletonError
 from motion.joint_names import find_roles, neck_candidates, side_and_word
-from motion.skeleton import SMPL_22
+from motion.skeleton import SMPL_22, Skeleton
 
 SPINE_FRACTIONS = (0.215, 0.49, 0.61)  # of the way pelvis -> neck: spine1, spine2, spine3
 COLLAR_FRACTION = 0.4  # of the way from the base of the neck to the arm, where a rig has no collar off the midline
@@ -90,11 +90,11 @@ def guess_toes(plan: JointPlan, joints: NDArray[np.float32]) -> NDArray[np.float
     return out
 
 
-def leg_length(joints: NDArray[Any]) -> float:
-    """Mean length hip-knee-ankle of both legs over the frames of SMPL-22 ``joints`` [T, 22, 3], in their unit."""
+def leg_length(joints: NDArray[Any], skeleton: Skeleton = SMPL_22) -> float:
+    """Mean length hip-knee-ankle of both legs over the frames of ``joints`` [T, J, 3], in their unit."""
     lengths = [
         np.linalg.norm(joints[:, upper] - joints[:, lower], axis=-1)
-        for pair in ((SMPL_22.hips, SMPL_22.knees), (SMPL_22.knees, SMPL_22.ankles))
+        for pair in ((skeleton.hips, skeleton.knees), (skeleton.knees, skeleton.ankles))
         for upper, lower in zip(*pair, strict=True)
     ]
     return float(np.mean(lengths)) * 2.0

@@ -105,11 +105,11 @@ def clip_of_joints(
     check_finite(joints, path, skeleton.names)
     said = dict(notes)
     smpl = skeleton is SMPL_22
-    leg = leg_length(joints[:: max(len(joints) // 32, 1)]) if smpl else 1.0
+    leg = leg_length(joints[:: max(len(joints) // 32, 1)], skeleton)
     if leg <= 0:
         raise FileFormatError(f"{path}: hips, knees and ankles lie on one point; the joints are no human pose")
     if unit is None:
-        unit, name = guess_unit(leg, cmu_names=cmu_names) if smpl else (1.0, "m")
+        unit, name = guess_unit(leg, cmu_names=cmu_names)
         said["unit"] = f"{name} (guessed: leg {leg * unit:.2f} m)"
     out = joints.astype(np.float32) * np.float32(unit)
     if smpl:

@@ -175,7 +175,7 @@ def _rows(
         )
     if n_rows == 0 or declared <= 0 or n_rows < declared - 1:
         raise FileFormatError(
-            f"{path}: declares {declared} frames but holds {n_rows}; the file is cut off, export it again"
+            f"{path}: declares {declared} frames but holds {n_rows}; the file is cut off or its count is wrong, export it again"
         )
     notes = {}
     if n_rows != declared:

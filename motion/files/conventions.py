@@ -77,12 +77,16 @@ def snap_rate(text: str) -> float | None:
     if not (np.isfinite(seconds) and seconds > 0.0) or not MIN_RATE <= 1.0 / seconds <= MAX_RATE:
         return None
     decimals = len(text.split(".")[1]) if "." in text and "e" not in text.lower() else 12
-    half_digit = 0.5000001 * 10.0**-decimals
-    for rate in RATES:
-        if abs(1.0 / rate - seconds) <= half_digit and abs(rate * seconds - 1.0) < 0.1:
-            return rate
-    nearest = min(RATES, key=lambda rate: abs(rate * seconds - 1.0))
-    return nearest if abs(nearest * seconds - 1.0) <= 0.005 else 1.0 / seconds
+    half_digit = min(0.5000001 * 10.0**-decimals, 0.1 * seconds)
+
+    def off(rate: float) -> float:
+        return abs(rate * seconds - 1.0)
+
+    nearest = min(RATES, key=off)
+    rounded = [rate for rate in RATES if rate == int(rate) and abs(1.0 / rate - seconds) <= half_digit]
+    if off(nearest) > 1e-4 and rounded:
+        nearest = min(rounded, key=off)
+    return nearest if off(nearest) <= 0.005 or nearest in rounded else 1.0 / seconds
 
 
 def starts_with_calibration(joints: NDArray[Any], fps: float) -> bool:

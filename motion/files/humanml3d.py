@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 from motion.clip import Caption, Clip
@@ -138,7 +138,6 @@ def parse_texts(text: str, path: Path) -> tuple[Caption, ...]:
     return tuple(captions)
 
 
-@lru_cache(maxsize=1024)
 def _seconds(text: str, path: Path, number: int) -> float:
     try:
         value = float(text)

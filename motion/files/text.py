@@ -30,11 +30,11 @@ def read_bytes(path: Path, kind: str, limit: int = MAX_TEXT_BYTES) -> bytes:
                 f"{path}: {size / 2**20:.0f} MiB of {kind}, more than {limit // 2**20}; cut the recording into takes"
             )
         with path.open("rb") as stream:
-            data = stream.read(limit + 1)
+            data = stream.read(size + 1)  # not the limit: read() allocates what it is asked for
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}); check path and rights") from error
-    if len(data) > limit:
-        raise FileFormatError(f"{path}: grew past {limit // 2**20} MiB while it was read; copy it to a quiet place")
+    if len(data) > size:
+        raise FileFormatError(f"{path}: grew while it was read; wait until it is written, or copy it")
     if not data.strip():
         raise FileFormatError(f"{path}: empty, expected {kind}; export the take again")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
