@@ -1,0 +1,67 @@
+"""What a part-momentum model is made of: one frozen dataclass, saved as JSON beside its weights.
+
+- ``small`` runs on two CPU cores; ``base`` has the sizes of the published part-level momentum model.
+- ``whole-body`` is the control: one tower over the whole feature vector, no parts, as many parameters as ``small``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from encoders.errors import WeightsError
+from motion import PARTS
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the towers; frames are at the rate of ``features``, a token is ``patch`` frames."""
+
+    architecture: str = "part-momentum"
+    features: str = "humanml3d-263"
+    parts: tuple[str, ...] = PARTS
+    dim: int = 256  # D of the shared space
+    patch: int = 4  # frames a token: 0.2 s at 20 fps
+    part_width: int = 128
+    part_layers: int = 2
+    body_width: int = 256
+    body_layers: int = 2
+    heads: int = 4
+    dropout: float = 0.1
+    part_dropout: float = 0.1  # a part is hidden from the whole-body head, so that no part is indispensable
+    share_sides: bool = True  # left limbs are mirrored and read by the right limbs' tower
+    text_tower: str = "minilm"
+    text_dim: int = 384
+    text_hidden: int = 512
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the whole-body control."""
+        return not self.parts
+
+    def to_json(self) -> str:
+        """Stable JSON, keys sorted."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True)
+
+
+SMALL = ModelConfig()
+BASE = replace(
+    SMALL, dim=512, part_width=512, part_layers=4, body_width=512, body_layers=2, share_sides=False, text_hidden=1024
+)
+WHOLE_BODY = replace(SMALL, architecture="whole-body", parts=(), body_width=280, body_layers=4, part_dropout=0.0)
+CONFIGS = {"small": SMALL, "base": BASE, "whole-body": WHOLE_BODY}
+
+
+def read_config(path: Path) -> ModelConfig:
+    """The ``model`` part of a config.json; WeightsError when it is missing or has unknown keys."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"cannot read the model configuration {path}: {error}; give a folder written by training") from error
+    known = {field.name for field in fields(ModelConfig)}
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise WeightsError(f"{path} has unknown settings {', '.join(unknown)}; it needs a newer version of Remora")
+    data["parts"] = tuple(data["parts"])
+    return ModelConfig(**data)

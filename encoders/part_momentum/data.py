@@ -1,0 +1,312 @@
+"""What training reads: clips as features, captions as frozen sentence vectors, and who must not be whose negative.
+
+- Features are computed once; mirroring, cropping, speed and noise are done on features, per draw.
+- A caption is drawn per clip and epoch: a human caption, the class sentence, a wording of the class, any of the last two
+  with a style phrase behind it. Captions of a mirrored draw have their sides exchanged.
+- Classes are drawn with probability proportional to the square root of their size: rare ones are seen, frequent ones not lost.
+- Some wordings of each class are held out: validation looks at them, training never does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders.errors import EncoderError
+from encoders.part_momentum.loss import Labels
+from encoders.text import LEXICAL_DIM, TextTower, lexical_features
+from motion import SMPL_22, Clip
+from motion.features import FeatureSpec, joints_to_features, mirror_features
+from motion.geometry import resample, swap_sides, to_reference_bones
+
+HELD_OUT_WORDINGS = 3  # a class
+STYLE_SENTENCES = 16  # a class and style
+
+
+def clip_features(clip: Clip, spec: FeatureSpec) -> NDArray[np.float32]:
+    """Features [T, C] of a clip: resampled to the rate of ``spec``, body size removed. At least two frames."""
+    if clip.skeleton.name != spec.skeleton.name:
+        raise EncoderError(
+            f"clip {clip.clip_id or clip.source.take!r} has skeleton {clip.skeleton.name!r}, the encoder reads "
+            f"{spec.skeleton.name!r}; convert it first (remora convert)"
+        )
+    joints = resample(clip.joints, clip.fps, spec.fps)
+    if len(joints) < 2:
+        joints = np.repeat(joints[:1], 2, axis=0)
+    if spec.skeleton is SMPL_22:
+        joints = to_reference_bones(joints, spec.skeleton)
+    return joints_to_features(joints, spec)
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Mean and deviation [C] of the training features, symmetric under mirroring."""
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised features, same shape."""
+        return (features - self.mean) / self.std
+
+
+def fit_normaliser(features: Sequence[NDArray[np.float32]], spec: FeatureSpec) -> Normaliser:
+    """Statistics over all frames and their mirror images, so that mirroring commutes with normalising."""
+    frames = np.concatenate(features).astype(np.float64)
+    mirrored = mirror_features(frames, spec)
+    mean = (frames.mean(0) + mirrored.mean(0)) / 2
+    square = ((frames - mean) ** 2).mean(0) + ((mirrored - mean) ** 2).mean(0)
+    std = np.sqrt(square / 2)
+    return Normaliser(mean.astype(np.float32), np.maximum(std, 0.02).astype(np.float32))
+
+
+@dataclass
+class Sentences:
+    """A growing table of distinct sentences; vectors are filled in once all are known."""
+
+    index: dict[str, int] = field(default_factory=dict)
+    vectors: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    lexical: torch.Tensor = field(default_factory=lambda: torch.zeros(0, LEXICAL_DIM))
+    mirrored: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def add(self, text: str) -> int:
+        """Row of ``text``, new or known."""
+        return self.index.setdefault(text, len(self.index))
+
+    def encode(self, tower: TextTower) -> None:
+        """Add the side-exchanged twin of every sentence and embed them all."""
+        twins = {text: swap_sides(text) for text in list(self.index)}
+        for text, twin in list(twins.items()):
+            self.add(twin)
+            twins.setdefault(twin, text)
+        texts = list(self.index)
+        self.vectors = torch.from_numpy(tower.encode(texts))
+        self.lexical = torch.from_numpy(lexical_features(texts))
+        self.mirrored = np.array([self.index[twins[t]] for t in texts])
+
+
+@dataclass(frozen=True)
+class Item:
+    """One clip ready for training."""
+
+    features: NDArray[np.float32]  # [T, C], normalised
+    family: int
+    group: tuple[int, int]  # class number as it is, and mirrored
+    style: int
+    human: tuple[int, ...]  # rows in the sentence table
+    plain: tuple[int, ...]  # class sentence and wordings
+    styled: tuple[int, ...]  # the same with a style phrase
+
+
+@dataclass(frozen=True)
+class WordingBank:
+    """Other ways to say a class, and phrases that name a style."""
+
+    classes: Mapping[str, tuple[str, ...]]
+    held_out: Mapping[str, tuple[str, ...]]
+    styles: Mapping[str, tuple[str, ...]]
+
+
+def read_wordings(folder: Path | None) -> WordingBank:
+    """``wordings.parquet`` and ``style_wordings.parquet`` of ``folder``; an empty bank where it is None."""
+    if folder is None:
+        return WordingBank({}, {}, {})
+    import pyarrow.parquet as pq
+
+    classes: dict[str, list[str]] = defaultdict(list)
+    styles: dict[str, list[str]] = defaultdict(list)
+    try:
+        for row in pq.read_table(folder / "wordings.parquet").to_pylist():
+            classes[row["class_id"]].append(row["wording"])
+        for row in pq.read_table(folder / "style_wordings.parquet").to_pylist():
+            styles[row["style"]].append(row["wording"])
+    except (OSError, KeyError) as error:
+        raise EncoderError(f"cannot read the wordings in {folder}: {error}; give a folder with wordings.parquet") from error
+    kept, held = {}, {}
+    for name, wordings in classes.items():
+        order = sorted(wordings, key=lambda w: hashlib.sha256(f"{name}|{w}".encode()).digest())
+        held[name], kept[name] = tuple(order[:HELD_OUT_WORDINGS]), tuple(order[HELD_OUT_WORDINGS:])
+    return WordingBank(kept, held, {style: tuple(w) for style, w in styles.items()})
+
+
+def with_style(sentence: str, phrase: str) -> str:
+    """An action sentence with a style phrase behind it."""
+    return f"{sentence.rstrip('. ')}, {phrase}"
+
+
+class TrainingSet:
+    """All items, the sentence table and the sampler."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        *,
+        spec: FeatureSpec,
+        tower: TextTower,
+        bank: WordingBank,
+        seed: int,
+        progress: Callable[[Iterable[Clip]], Iterable[Clip]] = lambda clips: clips,
+    ) -> None:
+        if not clips:
+            raise EncoderError("no clips to train on; check --data and the split name")
+        self.spec = spec
+        raw = [clip_features(clip, spec) for clip in progress(clips)]
+        self.normaliser = fit_normaliser(raw, spec)
+        self.sentences = Sentences()
+        self._bank = bank
+        self._groups: dict[str, int] = {}
+        self._styles: dict[str, int] = {"": 0}
+        self._families: dict[str, int] = {}
+        self._texts: dict[tuple[str, str], tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._caption_styles: dict[int, int] = {}
+        rng = np.random.default_rng(seed)
+        self.items = [self._item(clip, self.normaliser(x), rng) for clip, x in zip(clips, raw, strict=True)]
+        self.sentences.encode(tower)
+        self._caption_styles |= {int(self.sentences.mirrored[row]): s for row, s in self._caption_styles.items()}
+        sizes = Counter(item.group[0] for item in self.items)
+        weights = np.array([sizes[item.group[0]] ** -0.5 for item in self.items])
+        self.weights = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def _item(self, clip: Clip, features: NDArray[np.float32], rng: np.random.Generator) -> Item:
+        class_id, class_text = clip.labels.get("class_id", ""), clip.labels.get("class_text", "")
+        style = clip.labels.get("style", "")
+        human = tuple(self.sentences.add(c.text) for c in clip.captions if c.kind == "human")
+        if class_text:
+            plain, styled = self._class_sentences(class_id, class_text, style, rng)
+        else:
+            plain, styled = tuple(self.sentences.add(c.text) for c in clip.captions), ()
+        if not (human or plain):
+            raise EncoderError(f"clip {clip.clip_id or clip.source.take!r} has no caption; leave it out or caption it")
+        return Item(
+            features=features.astype(np.float32),
+            family=self._families.setdefault(f"{clip.source.dataset}/{clip.source.take}".replace("/M", "/"), len(self._families)),
+            group=self._group(class_id or clip.source.take, class_text),
+            style=self._styles.setdefault(style, len(self._styles)),
+            human=human,
+            plain=plain,
+            styled=styled,
+        )
+
+    def _group(self, class_id: str, class_text: str) -> tuple[int, int]:
+        own = class_id.replace("_", " ")
+        twin = swap_sides(own)
+        if twin == own and swap_sides(class_text) != class_text:
+            twin = f"{own} mirrored"
+        return self._groups.setdefault(own, len(self._groups)), self._groups.setdefault(twin, len(self._groups))
+
+    def _class_sentences(
+        self, class_id: str, class_text: str, style: str, rng: np.random.Generator
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        key = (f"{class_id}|{class_text}", style)
+        if key not in self._texts:
+            sentences = (class_text, *self._bank.classes.get(class_id, ()))
+            plain = tuple(self.sentences.add(s) for s in sentences)
+            styled: list[int] = []
+            if style:
+                phrases = (f"{style} style", *self._bank.styles.get(style, ()))
+                draws = [(class_text, phrase) for phrase in phrases]
+                while len(draws) < STYLE_SENTENCES + len(phrases):
+                    draws.append((sentences[rng.integers(len(sentences))], phrases[rng.integers(len(phrases))]))
+                styled = [self.sentences.add(with_style(*draw)) for draw in draws]
+                number = self._styles.setdefault(style, len(self._styles))
+                self._caption_styles |= dict.fromkeys(styled, number)
+            self._texts[key] = plain, tuple(styled)
+        return self._texts[key]
+
+    def draw(self, batch: int, rng: np.random.Generator, *, max_frames: int, augment: bool = True) -> Batch:
+        """One batch: ``batch`` clips without repetition, one caption each."""
+        rows = rng.choice(len(self.items), size=min(batch, len(self.items)), replace=False, p=self.weights)
+        features, captions, groups = [], [], []
+        for row in rows:
+            item = self.items[row]
+            mirror = augment and rng.random() < 0.5
+            x = mirror_normalised(item.features, self.spec) if mirror else item.features
+            features.append(vary(x, rng, self, max_frames) if augment else x[:max_frames])
+            caption = self._caption(item, rng)
+            captions.append(int(self.sentences.mirrored[caption]) if mirror else caption)
+            groups.append(item.group[int(mirror)])
+        return self._collate([self.items[r] for r in rows], features, captions, groups)
+
+    def _caption(self, item: Item, rng: np.random.Generator) -> int:
+        pool = item.plain
+        if item.human and (not item.plain or rng.random() < 0.35):
+            pool = item.human
+        elif item.styled and rng.random() < 0.5:
+            pool = item.styled
+        elif rng.random() < 0.2:
+            return pool[0]
+        return pool[rng.integers(len(pool))]
+
+    def _collate(
+        self, items: Sequence[Item], features: Sequence[NDArray[np.float32]], captions: Sequence[int], groups: Sequence[int]
+    ) -> Batch:
+        x, mask = pad(features)
+        rows = torch.tensor(captions)
+        lexical = self.sentences.lexical[rows]
+        labels = Labels(
+            family=torch.tensor([i.family for i in items]),
+            group=torch.tensor(groups),
+            motion_style=torch.tensor([i.style for i in items]),
+            caption_style=torch.tensor([self._caption_styles.get(c, 0) for c in captions]),
+            sentence=self.sentences.vectors[rows],
+            sides=lexical[:, :2] > 0,
+        )
+        return Batch(x, mask, labels, lexical)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``features`` [B, T, C], ``mask`` [B, T], labels with the captions' sentence vectors, ``lexical`` [B, L]."""
+
+    features: torch.Tensor
+    mask: torch.Tensor
+    labels: Labels
+    lexical: torch.Tensor
+
+
+def pad(features: Sequence[NDArray[np.float32]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stack arrays [T_i, C] to [B, T, C] and the mask [B, T] of real frames."""
+    longest = max(len(x) for x in features)
+    out = np.zeros((len(features), longest, features[0].shape[1]), dtype=np.float32)
+    mask = np.zeros((len(features), longest), dtype=bool)
+    for row, x in enumerate(features):
+        out[row, : len(x)] = x
+        mask[row, : len(x)] = True
+    return torch.from_numpy(out), torch.from_numpy(mask)
+
+
+def mirror_normalised(features: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:
+    """Mirror image of normalised features (the normaliser is symmetric, so this equals mirroring first)."""
+    return mirror_features(features, spec)
+
+
+def vary(x: NDArray[np.float32], rng: np.random.Generator, data: TrainingSet, max_frames: int) -> NDArray[np.float32]:
+    """A random crop, speed and noise of normalised features [T, C]."""
+    if len(x) > 24 and rng.random() < 0.5:
+        length = int(len(x) * rng.uniform(0.75, 1.0))
+        start = rng.integers(len(x) - length + 1)
+        x = x[start : start + length]
+    if rng.random() < 0.5:
+        rate = float(rng.uniform(0.8, 1.25))
+        time = np.arange(0, len(x) - 1, rate)
+        first = time.astype(int)
+        share = (time - first)[:, None].astype(np.float32)
+        x = x[first] * (1 - share) + x[first + 1] * share
+        columns = data.spec.velocity_columns
+        mean, std = data.normaliser.mean[columns], data.normaliser.std[columns]
+        x[:, columns] = ((x[:, columns] * std + mean) * rate - mean) / std
+    if len(x) > max_frames:
+        start = rng.integers(len(x) - max_frames + 1)
+        x = x[start : start + max_frames]
+    noise = rng.standard_normal(x.shape, dtype=np.float32) * 0.05
+    return (x + noise).astype(np.float32)

@@ -1,0 +1,156 @@
+"""The contrastive loss, its momentum queue, and what may not be a negative.
+
+- Unit vectors on both sides, so a logit never exceeds the inverse temperature.
+- A queue starts empty and counts what is valid; it holds less than one epoch.
+- Every entry remembers its clip family, class, styles and sentence: the same clip, its mirror image, the same class unless a
+  style tells them apart, and all but identical sentences are masked, in the batch and in the queue alike.
+- A pair of sentences that differ in the side they name is a true negative however close the sentence encoder puts them.
+
+Source of the idea: AIGeeksGroup/ReMoMask ``Part_TMR`` (bidirectional momentum), Mathux/TMR (caption-similarity filter).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from encoders.part_momentum.model import Towers
+
+SAME_SENTENCE = 0.9  # cosine of frozen sentence vectors above which two captions count as one
+NO_STYLE = 0
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known of each item of a batch [B]: used only to decide which pairs are false negatives."""
+
+    family: Tensor  # int64, one number for a take with its mirror image and spans
+    group: Tensor  # int64, the class with its side; -1 unknown
+    motion_style: Tensor  # int64, style of the motion, 0 none
+    caption_style: Tensor  # int64, style the caption names, 0 none
+    sentence: Tensor  # [B, S] frozen sentence vectors, unit
+    sides: Tensor  # [B, 2] whether the caption says left, right
+
+    def __len__(self) -> int:
+        return len(self.family)
+
+
+def false_negatives(queries: Labels, keys: Labels, *, styles: bool, to_text: bool) -> Tensor:
+    """Pairs [B, N] that must not count as negatives; ``to_text``: queries are motions and keys captions, else reversed."""
+    same = queries.family[:, None] == keys.family[None]
+    same_group = (queries.group[:, None] == keys.group[None]) & (queries.group[:, None] >= 0)
+    if styles:
+        said = keys.caption_style[None] if to_text else queries.caption_style[:, None]
+        moved = queries.motion_style[:, None] if to_text else keys.motion_style[None]
+        same_group = same_group & ((said == NO_STYLE) | (said == moved))
+    close = queries.sentence @ keys.sentence.T > SAME_SENTENCE
+    one_side = (queries.sides[:, None] == keys.sides[None]).all(-1)
+    if styles:
+        close = close & (queries.caption_style[:, None] == keys.caption_style[None])
+    return same | same_group | (close & one_side)
+
+
+class Queue(nn.Module):
+    """The last ``size`` momentum keys of both sides with their labels; empty at the start."""
+
+    def __init__(self, size: int, dim: int, parts: int, sentence_dim: int) -> None:
+        super().__init__()
+        self.size = size
+        for name, shape in (("motion", (1 + parts, dim)), ("text", (1 + parts, dim))):
+            self.register_buffer(name, torch.zeros(size, *shape))
+        for name in ("family", "group", "motion_style", "caption_style"):
+            self.register_buffer(name, torch.full((size,), -2))
+        self.register_buffer("sentence", torch.zeros(size, sentence_dim))
+        self.register_buffer("sides", torch.zeros(size, 2, dtype=torch.bool))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+        self.register_buffer("cursor", torch.zeros((), dtype=torch.long))
+
+    def labels(self) -> Labels:
+        """Labels of the valid entries."""
+        n = int(self.get_buffer("filled"))
+        return Labels(**{f.name: self.get_buffer(f.name)[:n] for f in fields(Labels)})
+
+    def keys(self, side: str) -> Tensor:
+        """Valid keys [N, 1 + P, D] of "motion" or "text"; entry 0 is the whole."""
+        return self.get_buffer(side)[: int(self.get_buffer("filled"))]
+
+    @torch.no_grad()
+    def push(self, motion: Towers, text: Towers, labels: Labels) -> None:
+        """Store a batch of momentum keys over the oldest entries."""
+        cursor, filled = self.get_buffer("cursor"), self.get_buffer("filled")
+        rows = (torch.arange(len(labels), device=cursor.device) + cursor) % self.size
+        for name, towers in (("motion", motion), ("text", text)):
+            self.get_buffer(name)[rows] = torch.cat([towers.whole[:, None], towers.parts], 1)
+        for field in fields(Labels):
+            self.get_buffer(field.name)[rows] = getattr(labels, field.name)
+        cursor.copy_((cursor + len(labels)) % self.size)
+        filled.copy_((filled + len(labels)).clamp(max=self.size))
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars of one step."""
+
+    total: Tensor
+    whole: Tensor
+    parts: Tensor
+
+
+def info_nce(queries: Tensor, keys: Tensor, masked: Tensor, scale: Tensor) -> Tensor:
+    """Cross entropy of ``queries`` [B, D] against ``keys`` [B + K, D], target the diagonal, ``masked`` [B, B + K] left out."""
+    eye = torch.eye(len(queries), masked.shape[1], dtype=torch.bool, device=masked.device)
+    logits = (scale * queries @ keys.T).masked_fill(masked & ~eye, float("-inf"))
+    return F.cross_entropy(logits, torch.arange(len(queries), device=logits.device))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What the slow copy makes of the same batch, and its queue of earlier ones."""
+
+    motion: Towers
+    text: Towers
+    queue: Queue
+
+
+def contrastive_loss(
+    motion: Towers, text: Towers, labels: Labels, scale: Tensor, *, keys: Keys | None, part_weight: float, styles: bool
+) -> Losses:
+    """Bidirectional InfoNCE on the whole and on every part.
+
+    Within the batch both sides learn; against the slow copy's keys of the batch and of the queue only the queries do.
+    Positives and negatives of one softmax always come from the same copy: mixed, the copies' difference is what is learned.
+    """
+    to_text = false_negatives(labels, labels, styles=styles, to_text=True)
+    to_motion = false_negatives(labels, labels, styles=styles, to_text=False)
+    if keys is not None:
+        old = keys.queue.labels()
+        far_text = torch.cat([to_text, false_negatives(labels, old, styles=styles, to_text=True)], 1)
+        far_motion = torch.cat([to_motion, false_negatives(labels, old, styles=styles, to_text=False)], 1)
+
+    def one_space(space: int) -> Tensor:
+        m, t = (side.whole if space == 0 else side.parts[:, space - 1] for side in (motion, text))
+        cost = (info_nce(m, t, to_text, scale) + info_nce(t, m, to_motion, scale)) / 2
+        if keys is None:
+            return cost
+        m_key, t_key = (side.whole if space == 0 else side.parts[:, space - 1] for side in (keys.motion, keys.text))
+        m_keys = torch.cat([m_key, keys.queue.keys("motion")[:, space]])
+        t_keys = torch.cat([t_key, keys.queue.keys("text")[:, space]])
+        return (cost + (info_nce(m, t_keys, far_text, scale) + info_nce(t, m_keys, far_motion, scale)) / 2) / 2
+
+    whole = one_space(0)
+    count = motion.parts.shape[1]
+    parts = whole.new_zeros(())
+    if count and part_weight > 0:
+        parts = torch.stack([one_space(p + 1) for p in range(count)]).mean()
+    return Losses(total=whole + part_weight * parts, whole=whole, parts=parts)
+
+
+def tether_loss(sentence: Tensor, text: Tensor) -> Tensor:
+    """How far cosines among ``text`` [B, D] stray from cosines among their frozen ``sentence`` vectors [B, S]."""
+    frozen, learned = sentence @ sentence.T, text @ text.T
+    frozen = (frozen - frozen.mean()) / frozen.std()
+    learned = (learned - learned.mean()) / learned.std().clamp(min=1e-4)
+    return F.mse_loss(learned, frozen)

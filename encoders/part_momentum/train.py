@@ -1,0 +1,427 @@
+"""Training of a text-motion encoder: one flat loop from folders of captioned clips to a folder of weights.
+
+- Selection is on the validation split: class retrieval with the class sentence and with held-out wordings, averaged.
+- The slow (momentum) copy gives the keys, in evaluation mode, and is what gets validated and saved where there is one.
+- A run folder holds configuration, history, curves and a checkpoint of safetensors and JSON; a run resumes exactly:
+  batches and dropout of a step depend on seed and step alone.
+- The baseline is the same loop with the whole-body configuration: no parts, no queue, no slow copy.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.utils import clip_grad_norm_
+
+from encoders.device import choose_device
+from encoders.errors import EncoderError
+from encoders.part_momentum.config import SMALL, ModelConfig
+from encoders.part_momentum.data import Batch, TrainingSet, WordingBank, clip_features, pad, read_wordings
+from encoders.part_momentum.encoder import length_batches
+from encoders.part_momentum.loss import Keys, Queue, contrastive_loss, tether_loss
+from encoders.part_momentum.model import TextMotionModel, Towers
+from encoders.text import TextTower, lexical_features, load_text_tower
+from motion import Clip
+from motion.features import FEATURES, mirror_columns
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a run depends on; written to ``run.json`` in the run folder."""
+
+    data: tuple[str, ...]
+    out: str
+    name: str = "part-momentum-small"
+    model: ModelConfig = field(default_factory=lambda: SMALL)
+    wordings: str = ""  # folder with wordings.parquet and style_wordings.parquet
+    tether_captions: str = ""  # parquet with a column "caption": sentences that have no motion
+    synthetic: int = 800  # procedurally generated clips beside the real ones
+    exclude_sources: tuple[str, ...] = ()
+    steps: int = 1500
+    batch: int = 128
+    max_frames: int = 120
+    lr: float = 8e-4
+    weight_decay: float = 0.05
+    warmup: int = 100
+    momentum: float = 0.99
+    queue: int = 1024
+    part_weight: float = 0.5
+    tether_weight: float = 0.05
+    seed: int = 0
+    device: str = "auto"
+    eval_every: int = 100
+    patience: int = 0  # evaluations without improvement before stopping; 0 never
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """Where the weights lie and what they scored on validation."""
+
+    weights: Path
+    steps: int
+    best_step: int
+    best_score: float
+    seconds: float
+    parameters: int
+
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+def train_retriever(config: TrainConfig, *, progress: Progress | None = None) -> TrainReport:
+    """Train (or resume) the run in ``config.out`` and write its weights folder; see the module docstring."""
+    started = time.monotonic()
+    device = choose_device(config.device)
+    log.info("training on %s (%s)", device.name, device.reason)
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_run(config, out)
+
+    tower = load_text_tower(config.model.text_tower, device.name)
+    bank = read_wordings(Path(config.wordings) if config.wordings else None)
+    spec = FEATURES[config.model.features]
+    data = TrainingSet(training_clips(config), spec=spec, tower=tower, bank=bank, seed=config.seed)
+    validation = Validation(read_clips(config, "val"), data, bank, tower)
+    tether = _tether_sentences(config, tower)
+
+    torch.manual_seed(config.seed)
+    signs = torch.from_numpy(mirror_columns(spec).signs)
+    model = TextMotionModel(config.model, signs).to(device.name)
+    use_momentum = not config.model.is_baseline
+    slow = copy.deepcopy(model).eval().requires_grad_(requires_grad=False) if use_momentum else None
+    queue = None
+    if use_momentum and config.queue:
+        queue = Queue(config.queue, config.model.dim, len(config.model.parts), config.model.text_dim).to(device.name)
+    optimiser = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
+    scaler = torch.amp.GradScaler(enabled=device.half_precision)
+    run = Checkpoint(out, model, slow, queue, optimiser)
+    first = run.resume()
+    parameters = sum(p.numel() for p in model.parameters())
+    log.info("%d clips, %d sentences, %d parameters, from step %d", len(data), len(data.sentences.index), parameters, first)
+
+    for step in range(first, config.steps):
+        rng = np.random.default_rng([config.seed, step])
+        torch.manual_seed(config.seed * 1_000_003 + step)
+        batch = move(data.draw(config.batch, rng, max_frames=config.max_frames), device.name)
+        for group in optimiser.param_groups:
+            group["lr"] = config.lr * schedule(step, config)
+        model.train()
+        with torch.autocast(device.name.split(":")[0], enabled=device.half_precision):
+            motion, text = embed(model, batch)
+        keys = None
+        if slow is not None and queue is not None:
+            with torch.no_grad():
+                keys = Keys(*embed(slow, batch), queue)
+        losses = contrastive_loss(
+            as_float(motion), as_float(text), batch.labels, model.scale,
+            keys=keys, part_weight=config.part_weight, styles=use_momentum,
+        )  # fmt: skip
+        total = losses.total
+        if tether is not None and config.tether_weight > 0 and use_momentum:
+            rows = torch.from_numpy(rng.integers(len(tether[0]), size=config.batch))
+            sentence, lexical = tether[0][rows].to(device.name), tether[1][rows].to(device.name)
+            total = total + config.tether_weight * tether_loss(sentence, model.text(sentence, lexical).whole)
+        optimiser.zero_grad(set_to_none=True)
+        scaler.scale(total).backward()
+        scaler.unscale_(optimiser)
+        clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimiser)
+        scaler.update()
+        if slow is not None:
+            follow(slow, model, min(config.momentum, (step + 1) / (step + 10)))
+        if keys is not None:
+            keys.queue.push(keys.motion, keys.text, batch.labels)
+        loss = float(total.detach())
+        if not math.isfinite(loss):
+            raise EncoderError(f"the loss is {loss} at step {step}; lower --lr (now {config.lr}) and resume")
+        if progress is not None:
+            progress(step + 1, config.steps, {"loss": loss, "best": run.best_score})
+        if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
+            scores = validation.score(slow or model, device.name)
+            record = {"step": step + 1, "loss": float(losses.whole.detach()), "parts": float(losses.parts.detach()), **scores}
+            run.save(record, weights=slow or model, config=config, data=data, tower=tower)
+            log.info("%s", " ".join(f"{k} {v:.4g}" for k, v in record.items()))
+            if config.patience and run.stale(config.patience):
+                break
+    draw_curves(out)
+    weights = out / "weights"
+    return TrainReport(weights, run.step, run.best_step, run.best_score, time.monotonic() - started, parameters)
+
+
+def embed(model: TextMotionModel, batch: Batch, chunks: int = 4) -> tuple[Towers, Towers]:
+    """Motion and text vectors of a batch; motions of like length go through the tower together, with little padding."""
+    lengths = batch.mask.sum(1)
+    order = lengths.argsort()
+    outs = []
+    for rows in order.chunk(chunks):
+        longest = int(lengths[rows].max())
+        outs.append(model.motion(batch.features[rows, :longest], batch.mask[rows, :longest]))
+    back = order.argsort()
+    motion = Towers(torch.cat([o.whole for o in outs])[back], torch.cat([o.parts for o in outs])[back])
+    text: Towers = model.text(batch.labels.sentence, batch.lexical)
+    return motion, text
+
+
+def as_float(towers: Towers) -> Towers:
+    """Single precision for the loss."""
+    return Towers(towers.whole.float(), towers.parts.float())
+
+
+def move(batch: Batch, device: str) -> Batch:
+    """The same batch on ``device``."""
+    labels = type(batch.labels)(**{k: v.to(device) for k, v in vars(batch.labels).items()})
+    return Batch(batch.features.to(device), batch.mask.to(device), labels, batch.lexical.to(device))
+
+
+def schedule(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then half a cosine down to 1 % of the rate."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    share = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+@torch.no_grad()
+def follow(slow: TextMotionModel, model: TextMotionModel, momentum: float) -> None:
+    """Move the slow copy towards the model; called in training only."""
+    for target, value in zip(slow.parameters(), model.parameters(), strict=True):
+        target.lerp_(value, 1 - momentum)
+
+
+def _decay_groups(model: TextMotionModel, weight_decay: float) -> list[dict[str, Any]]:
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+# ---- what it reads -------------------------------------------------------------------------------------------------
+
+
+def read_clips(config: TrainConfig, split: str) -> list[Clip]:
+    """Clips of one split of all data folders, without the excluded sources."""
+    from motion.files import open_source
+
+    clips: list[Clip] = []
+    for folder in config.data:
+        for take in open_source(Path(folder), split=split):
+            clips.extend(take.read())
+    return [clip for clip in clips if clip.source.dataset not in config.exclude_sources]
+
+
+def training_clips(config: TrainConfig) -> list[Clip]:
+    """The train split and the synthetic clips."""
+    clips = read_clips(config, "train")
+    if config.synthetic:
+        from motion.synth import synthesise
+
+        clips += synthesise(config.synthetic, seed=config.seed)
+    return clips
+
+
+def _tether_sentences(config: TrainConfig, tower: TextTower) -> tuple[torch.Tensor, torch.Tensor] | None:
+    if not config.tether_captions:
+        return None
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(config.tether_captions, columns=["caption", "split"], filters=[("split", "=", "train")])
+    texts = sorted(set(table["caption"].to_pylist()))
+    return torch.from_numpy(tower.encode(texts)), torch.from_numpy(lexical_features(texts))
+
+
+# ---- validation ----------------------------------------------------------------------------------------------------
+
+
+class Validation:
+    """Class retrieval on the validation split: mAP of class sentences, of held-out wordings, and of parts alone."""
+
+    def __init__(self, clips: Sequence[Clip], data: TrainingSet, bank: WordingBank, tower: TextTower) -> None:
+        self._features = [data.normaliser(clip_features(clip, data.spec)) for clip in clips]
+        classes = [clip.labels.get("class_id", "") for clip in clips]
+        texts = {clip.labels.get("class_id", ""): clip.labels.get("class_text", "") for clip in clips}
+        pairs = {"plain": [(c, t) for c, t in texts.items() if t]}
+        pairs["wordings"] = [(c, w) for c in texts for w in bank.held_out.get(c, ())]
+        self._queries = {}
+        for name, rows in pairs.items():
+            if rows:
+                sentences = [text for _, text in rows]
+                relevant = np.array([[own == c for own in classes] for c, _ in rows])
+                vectors = torch.from_numpy(tower.encode(sentences)), torch.from_numpy(lexical_features(sentences))
+                self._queries[name] = (*vectors, relevant)
+
+    @torch.inference_mode()
+    def score(self, model: TextMotionModel, device: str) -> dict[str, float]:
+        """mAP by kind of query; ``score`` is their mean, the criterion of selection."""
+        if not self._features or not self._queries:
+            return {"score": 0.0}
+        training = model.training
+        model.eval()
+        whole = torch.zeros(len(self._features), model.config.dim)
+        for rows in length_batches([len(x) for x in self._features], 8192):
+            x, mask = pad([self._features[i] for i in rows])
+            whole[rows] = model.motion(x.to(device), mask.to(device)).whole.float().cpu()
+        scores = {}
+        for name, (sentence, lexical, relevant) in self._queries.items():
+            queries = model.text(sentence.to(device), lexical.to(device)).whole.float().cpu()
+            scores[name] = mean_average_precision((queries @ whole.T).numpy(), relevant)
+        model.train(training)
+        return scores | {"score": sum(scores.values()) / len(scores)}
+
+
+def mean_average_precision(scores: np.ndarray[Any, Any], relevant: np.ndarray[Any, Any]) -> float:
+    """Mean over queries of average precision, ``scores`` and ``relevant`` [Q, N]."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    hit = np.take_along_axis(relevant, order, axis=1)
+    precision = hit.cumsum(1) / np.arange(1, hit.shape[1] + 1)
+    return float(((precision * hit).sum(1) / hit.sum(1)).mean())
+
+
+# ---- what it writes ------------------------------------------------------------------------------------------------
+
+
+class Checkpoint:
+    """The state of a run on disk: safetensors and JSON, replaced atomically."""
+
+    def __init__(
+        self, out: Path, model: TextMotionModel, slow: TextMotionModel | None, queue: Queue | None, optimiser: torch.optim.Optimizer
+    ) -> None:
+        self._out = out
+        self._parts: dict[str, torch.nn.Module] = {"model": model}
+        if slow is not None:
+            self._parts["slow"] = slow
+        if queue is not None:
+            self._parts["queue"] = queue
+        self._optimiser = optimiser
+        self.step = 0
+        self.best_step = 0
+        self.best_score = -1.0
+
+    def resume(self) -> int:
+        """Load the last checkpoint, if there is one; the step to go on from."""
+        state, tensors = self._out / "checkpoint.json", self._out / "checkpoint.safetensors"
+        if not (state.is_file() and tensors.is_file()):
+            return 0
+        meta = json.loads(state.read_text(encoding="utf-8"))
+        loaded = load_file(tensors)
+        for name, module in self._parts.items():
+            module.load_state_dict({k.removeprefix(f"{name}/"): v for k, v in loaded.items() if k.startswith(f"{name}/")})
+        optimiser = self._optimiser.state_dict()
+        optimiser["state"] = {}
+        for key, value in loaded.items():
+            if key.startswith("optimiser/"):
+                _, row, slot = key.split("/")
+                optimiser["state"].setdefault(int(row), {})[slot] = value
+        self._optimiser.load_state_dict(optimiser)
+        self.step, self.best_step, self.best_score = meta["step"], meta["best_step"], meta["best_score"]
+        return self.step
+
+    def save(
+        self, record: Mapping[str, float], *, weights: TextMotionModel, config: TrainConfig, data: TrainingSet, tower: TextTower
+    ) -> None:
+        """Append to the history, write the checkpoint, and the weights folder when this is the best score so far."""
+        self.step = int(record["step"])
+        if record["score"] > self.best_score:
+            self.best_step, self.best_score = self.step, float(record["score"])
+            write_weights(self._out / "weights", weights, config, data, tower, record)
+        with (self._out / "history.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(dict(record)) + "\n")
+        tensors = {f"{n}/{k}": v.contiguous() for n, m in self._parts.items() for k, v in m.state_dict().items()}
+        for row, slots in self._optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{row}/{slot}": torch.as_tensor(v) for slot, v in slots.items()}
+        _save_atomically(tensors, self._out / "checkpoint.safetensors")
+        meta = {"step": self.step, "best_step": self.best_step, "best_score": self.best_score}
+        _write_atomically(self._out / "checkpoint.json", json.dumps(meta))
+
+    def stale(self, patience: int) -> bool:
+        """Whether the last ``patience`` evaluations brought nothing."""
+        history = list(read_history(self._out))
+        return len(history) > patience and all(r["step"] > self.best_step for r in history[-patience:])
+
+
+def write_weights(
+    folder: Path, model: TextMotionModel, config: TrainConfig, data: TrainingSet, tower: TextTower, record: Mapping[str, float]
+) -> None:
+    """The folder ``load_encoder`` reads: half-precision weights, the normaliser, config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {k: v.half().contiguous().cpu() for k, v in model.state_dict().items()}
+    tensors["normaliser.mean"] = torch.from_numpy(data.normaliser.mean)
+    tensors["normaliser.std"] = torch.from_numpy(data.normaliser.std)
+    _save_atomically(tensors, folder / "model.safetensors")
+    run = {k: v for k, v in asdict(config).items() if k not in ("model", "data", "out", "wordings", "tether_captions", "device")}
+    text = json.dumps(
+        {
+            "name": config.name,
+            "model": asdict(config.model),
+            "text_tower_sha256": tower.fingerprint,
+            "training": run | {"clips": len(data), "validation": dict(record)},
+        },
+        indent=2,
+        sort_keys=True,
+    )
+    _write_atomically(folder / "config.json", text + "\n")
+
+
+def read_history(out: Path) -> Iterator[dict[str, float]]:
+    """The records of a run, oldest first."""
+    path = out / "history.jsonl"
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            yield json.loads(line)
+
+
+def draw_curves(out: Path) -> Path | None:
+    """Loss and validation curves as ``curves.png``; None where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        log.info("no curves.png: install the extra remora[train] for it")
+        return None
+    history = list(read_history(out))
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    loss, score = figure.subplots(1, 2)
+    steps = [r["step"] for r in history]
+    for axes, names in ((loss, ("loss", "parts")), (score, ("plain", "wordings", "score"))):
+        for name in names:
+            if history and name in history[0]:
+                axes.plot(steps, [r[name] for r in history], label=name)
+        axes.set_xlabel("step")
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    loss.set_title("training loss")
+    score.set_title("validation mAP")
+    figure.savefig(out / "curves.png", dpi=110)
+    return out / "curves.png"
+
+
+def _write_run(config: TrainConfig, out: Path) -> None:
+    path, text = out / "run.json", json.dumps(asdict(config), indent=2, sort_keys=True) + "\n"
+    if path.is_file() and (out / "checkpoint.json").is_file():
+        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+        changed = sorted(k for k in now if k not in ("device", "eval_every") and before.get(k) != now[k])
+        if changed:
+            raise EncoderError(f"{out} holds a run with other settings ({', '.join(changed)}); resume it unchanged or use another --out")
+    _write_atomically(path, text)
+
+
+def _save_atomically(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial)
+    partial.replace(path)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

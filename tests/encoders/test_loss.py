@@ -1,0 +1,97 @@
+"""The loss: what may be a negative, what may not, and what the queue remembers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is a core dependency; the install is incomplete without it")
+
+from encoders.part_momentum.loss import Labels, Queue, contrastive_loss, false_negatives, info_nce  # noqa: E402
+from encoders.part_momentum.model import Towers  # noqa: E402
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(*shape, generator=generator), dim=-1)
+
+
+def labels(count: int, *, first: int = 0, **changes: torch.Tensor) -> Labels:
+    values = {
+        "family": torch.arange(first, first + count),
+        "group": torch.arange(first, first + count),
+        "motion_style": torch.zeros(count, dtype=torch.long),
+        "caption_style": torch.zeros(count, dtype=torch.long),
+        "sentence": torch.eye(64)[first : first + count],
+        "sides": torch.zeros(count, 2, dtype=torch.bool),
+    }
+    return Labels(**(values | changes))
+
+
+def towers(count: int, parts: int = 2, dim: int = 16, seed: int = 0) -> Towers:
+    return Towers(unit(count, dim, seed=seed), unit(count, parts, dim, seed=seed + 1))
+
+
+def test_same_clip_class_and_sentence_are_never_negatives() -> None:
+    own = labels(4)
+    other = labels(4, first=10, family=torch.tensor([0, 11, 12, 13]), group=torch.tensor([10, 1, 12, 13]),
+                   sentence=torch.eye(64)[torch.tensor([10, 11, 2, 13])])  # fmt: skip
+    masked = false_negatives(own, other, styles=True, to_text=True)
+    assert masked.nonzero().tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+def test_close_sentences_that_name_another_side_stay_negatives() -> None:
+    sentence = torch.eye(64)[torch.tensor([0, 0])]
+    sides = torch.tensor([[True, False], [False, True]])
+    masked = false_negatives(labels(2, sentence=sentence, sides=sides), labels(2, sentence=sentence, sides=sides),
+                             styles=True, to_text=True)  # fmt: skip
+    assert masked.tolist() == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize("to_text", [True, False])
+def test_a_named_style_tells_clips_of_one_class_apart(to_text: bool) -> None:
+    own = labels(2, group=torch.tensor([5, 5]), motion_style=torch.tensor([1, 2]), caption_style=torch.tensor([1, 2]))
+    assert false_negatives(own, own, styles=True, to_text=to_text).tolist() == [[True, False], [False, True]]
+    assert false_negatives(own, own, styles=False, to_text=to_text).all()
+
+
+def test_a_masked_queue_entry_does_not_change_the_loss() -> None:
+    motion, text, own = towers(4), towers(4, seed=7), labels(4)
+    queue = Queue(8, 16, 2, 64)
+    scale = torch.tensor(10.0)
+    before = contrastive_loss(motion, text, own, scale, queue=queue, part_weight=1.0, styles=True).total
+    queue.push(motion, text, own)  # the very same clips: all of them false negatives of themselves only
+    alone = labels(1)
+    one = Towers(motion.whole[:1], motion.parts[:1]), Towers(text.whole[:1], text.parts[:1])
+    queue_of_self = Queue(8, 16, 2, 64)
+    queue_of_self.push(*one, alone)
+    lonely = contrastive_loss(*one, alone, scale, queue=queue_of_self, part_weight=1.0, styles=True).total
+    after = contrastive_loss(motion, text, own, scale, queue=queue, part_weight=1.0, styles=True).total
+    assert lonely == pytest.approx(0.0, abs=1e-6)  # nothing but the own pair is left
+    assert after > before  # the other three entries are real negatives
+
+
+def test_the_queue_starts_empty_and_keeps_the_newest() -> None:
+    queue = Queue(6, 16, 2, 64)
+    assert len(queue.labels()) == 0
+    for step in range(4):
+        queue.push(towers(2, seed=step), towers(2, seed=step + 50), labels(2, first=2 * step))
+    assert sorted(queue.labels().family.tolist()) == [2, 3, 4, 5, 6, 7]
+    assert queue.keys("motion").shape == (6, 3, 16)
+
+
+def test_logits_are_bounded_by_the_inverse_temperature() -> None:
+    q, k = unit(5, 16), unit(9, 16, seed=3)
+    none = torch.zeros(5, 9, dtype=torch.bool)
+    scale = torch.tensor(14.3)
+    worst = 2 * float(scale) + math.log(9)  # logits lie in [-scale, scale]
+    assert 0 <= float(info_nce(q, k, none, scale)) <= worst
+
+
+def test_a_perfect_match_costs_less_than_a_shuffled_one() -> None:
+    vectors = towers(8)
+    shuffled = Towers(vectors.whole.roll(1, 0), vectors.parts.roll(1, 0))
+    cost = [float(contrastive_loss(vectors, other, labels(8), torch.tensor(20.0), queue=None, part_weight=1.0, styles=True).total)
+            for other in (vectors, shuffled)]  # fmt: skip
+    assert cost[0] < 0.05 < cost[1]

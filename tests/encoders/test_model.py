@@ -1,0 +1,106 @@
+"""The towers: an embedding depends on the clip alone, sides are mirror images, and the parts see only their part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from encoders.base import EncoderSpec
+from encoders.part_momentum.config import BASE, SMALL, WHOLE_BODY, ModelConfig
+from encoders.part_momentum.data import Normaliser
+from encoders.part_momentum.encoder import PartMomentumEncoder
+from encoders.part_momentum.loss import Queue
+from encoders.part_momentum.model import TextMotionModel
+from encoders.part_momentum.train import follow
+from motion import SMPL_22, Clip
+from motion.features import FEATURES, mirror_columns, mirror_features, part_columns
+
+SPEC = FEATURES["humanml3d-263"]
+TINY = replace(SMALL, dim=32, part_width=16, part_layers=1, body_width=16, body_layers=1, heads=2, text_hidden=32)
+TINY_WHOLE = replace(WHOLE_BODY, dim=32, body_width=16, body_layers=1, heads=2, text_hidden=32)
+
+
+def build(config: ModelConfig, seed: int = 0) -> TextMotionModel:
+    torch.manual_seed(seed)
+    return TextMotionModel(config, torch.from_numpy(mirror_columns(SPEC).signs)).eval()
+
+
+def encoder(config: ModelConfig) -> PartMomentumEncoder:
+    normaliser = Normaliser(np.zeros(SPEC.dim, np.float32), np.ones(SPEC.dim, np.float32))
+    spec = EncoderSpec("test", config.dim, config.parts, config.features, SPEC.fps, "0" * 32)
+    return PartMomentumEncoder(model=build(config), normaliser=normaliser, spec=spec, device="cpu")
+
+
+def wandering(frames: int, seed: int) -> Clip:
+    rng = np.random.default_rng(seed)
+    rest = rng.normal(size=(22, 3)) * 0.3 + [0, 1, 0]
+    sway = np.cumsum(rng.normal(size=(frames, 22, 3)) * 0.01, axis=0)
+    return Clip(joints=(rest + sway).astype(np.float32), skeleton=SMPL_22, fps=20.0)
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_WHOLE], ids=["part-momentum", "whole-body"])
+def test_embedding_depends_on_the_clip_alone(config: ModelConfig) -> None:
+    clips = [wandering(frames, seed) for seed, frames in enumerate((9, 40, 61, 120, 23))]
+    model = encoder(config)
+    together = model.encode_motion(clips)
+    alone = [model.encode_motion([clip]) for clip in clips]
+    backwards = model.encode_motion(clips[::-1])
+    for row in range(len(clips)):
+        np.testing.assert_allclose(together.whole[row], alone[row].whole[0], atol=2e-6)
+        np.testing.assert_allclose(together.parts[row], alone[row].parts[0], atol=2e-6)
+        np.testing.assert_allclose(together.whole[row], backwards.whole[-1 - row], atol=2e-6)
+    np.testing.assert_allclose(np.linalg.norm(together.whole, axis=-1), 1, atol=1e-5)
+    assert together.parts.shape == (5, len(config.parts), 32)
+
+
+def test_padding_is_never_seen_even_when_it_is_not_zero() -> None:
+    model = build(TINY)
+    x = torch.randn(2, 37, SPEC.dim)
+    mask = torch.ones(2, 37, dtype=torch.bool)
+    junk = torch.cat([x, torch.full((2, 20, SPEC.dim), 1e3)], dim=1)
+    longer = torch.nn.functional.pad(mask, (0, 20), value=False)
+    torch.testing.assert_close(model.motion(x, mask).whole, model.motion(junk, longer).whole, atol=2e-6, rtol=0)
+    torch.testing.assert_close(model.motion(x, mask).parts, model.motion(junk, longer).parts, atol=2e-6, rtol=0)
+
+
+def test_left_limbs_are_read_as_mirrored_right_limbs() -> None:
+    towers = build(TINY).motion
+    x = torch.randn(1, 24, SPEC.dim)
+    mirrored = torch.from_numpy(mirror_features(x.numpy(), SPEC))
+    for limb in ("leg", "arm"):
+        left = towers._inputs(x, f"left_{limb}")
+        right = towers._inputs(mirrored, f"right_{limb}")
+        torch.testing.assert_close(left, right)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_a_part_vector_changes_with_its_own_columns_only(share: bool) -> None:
+    config = replace(TINY, share_sides=share)
+    towers = build(config).motion
+    x, mask = torch.randn(1, 24, SPEC.dim), torch.ones(1, 24, dtype=torch.bool)
+    before = towers(x, mask).parts[0]
+    changed = x.clone()
+    changed[..., part_columns(SPEC)["left_leg"]] += 1.0
+    moved = (towers(changed, mask).parts[0] - before).norm(dim=-1) > 1e-4
+    assert [p for p, m in zip(config.parts, moved.tolist(), strict=True) if m] == ["left_leg"]
+
+
+def test_the_slow_copy_follows_and_makes_no_dropout() -> None:
+    model, slow = build(TINY, seed=1), build(TINY, seed=2)
+    x, mask = torch.randn(2, 24, SPEC.dim), torch.ones(2, 24, dtype=torch.bool)
+    torch.testing.assert_close(slow.motion(x, mask).whole, slow.motion(x, mask).whole)
+    for _ in range(60):
+        follow(slow, model, 0.8)
+    torch.testing.assert_close(slow.motion(x, mask).whole, model.motion(x, mask).whole, atol=1e-4, rtol=0)
+
+
+def test_sizes_are_what_the_model_card_says() -> None:
+    count = {name: sum(p.numel() for p in build(c).parameters()) for name, c in (("small", SMALL), ("whole", WHOLE_BODY))}
+    assert 2e6 < count["small"] < 5e6
+    assert abs(count["whole"] - count["small"]) / count["small"] < 0.1  # the control has equal parameters
+    assert Queue(4, SMALL.dim, 6, SMALL.text_dim).keys("text").shape[0] == 0
+    assert BASE.part_layers == 4
+    assert BASE.part_width == 512

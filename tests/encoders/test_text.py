@@ -1,0 +1,78 @@
+"""Text towers: installed MiniLM, CLIP through its real classes, and the lexical features beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders import TextTowerError
+from encoders.text import lexical_features, load_text_tower, minilm_folder
+
+needs_minilm = pytest.mark.skipif(minilm_folder() is None, reason="the sentence-encoder wheel is not installed")
+
+
+@needs_minilm
+def test_minilm_vectors_are_unit_and_do_not_depend_on_the_batch() -> None:
+    tower = load_text_tower("minilm")
+    texts = ["a person walks", "someone jumps over a very high obstacle and lands on both feet", "wave"]
+    together, alone = tower.encode(texts), np.concatenate([tower.encode([t]) for t in texts])
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(together, alone, atol=2e-6)
+
+
+@needs_minilm
+def test_lexical_features_see_the_side_that_the_sentence_vector_blurs() -> None:
+    left, right = "a person waves with the left hand", "a person waves with the right hand"
+    vectors = load_text_tower("minilm").encode([left, right])
+    assert float(vectors[0] @ vectors[1]) > 0.9
+    features = lexical_features([left, right])
+    assert features[0, :2].tolist() == [1.0, 0.0]
+    assert features[1, :2].tolist() == [0.0, 1.0]
+
+
+def tiny_clip(folder: Path) -> Path:
+    """A CLIP text tower of a few thousand parameters, written by transformers' own classes."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    vocabulary = {t: i for i, t in enumerate([*letters, *(x + "</w>" for x in letters), "<|startoftext|>", "<|endoftext|>"])}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
+    config = CLIPTextConfig(
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        projection_dim=24, max_position_embeddings=16, bos_token_id=52, eos_token_id=53, pad_token_id=53,
+    )  # fmt: skip
+    CLIPTextModelWithProjection(config).save_pretrained(folder)
+    return folder
+
+
+def test_clip_tower_reads_a_local_folder_and_cuts_long_sentences(tmp_path: Path) -> None:
+    tower = load_text_tower(f"clip:{tiny_clip(tmp_path)}")
+    vectors = tower.encode(["walk", "a person walks and walks and walks and walks"])
+    assert vectors.shape == (2, 24)
+    assert tower.dim == 24
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(vectors[0], tower.encode(["walk"])[0], atol=2e-6)
+    assert tower.fingerprint == load_text_tower(f"clip:{tmp_path}").fingerprint
+
+
+def test_clip_weights_without_projection_are_refused(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    weights = tiny_clip(tmp_path) / "model.safetensors"
+    tensors = load_file(weights)
+    del tensors["text_projection.weight"]
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(TextTowerError, match="text_projection"):
+        load_text_tower(f"clip:{tmp_path}")
+
+
+def test_unknown_towers_and_empty_folders_say_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(TextTowerError, match="minilm"):
+        load_text_tower("word2vec")
+    with pytest.raises(TextTowerError, match=r"config\.json"):
+        load_text_tower(f"clip:{tmp_path}")

@@ -1,0 +1,155 @@
+"""Training: it learns, resumes exactly, never learns from validation, and its weights load strictly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from encoders import EncoderError, WeightsError, load_encoder
+from encoders.part_momentum import data as data_module
+from encoders.part_momentum import train as train_module
+from encoders.part_momentum.train import TrainConfig, mean_average_precision, train_retriever
+from motion import Clip
+from motion.synth import synthesise
+from tests.encoders.test_model import TINY, TINY_WHOLE
+
+
+class WordTower:
+    """A sentence tower of hashed words: no weights, deterministic."""
+
+    name = "minilm"
+    dim = 384
+    fingerprint = "words"
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        out = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().split():
+                out[row] += np.random.default_rng(sum(map(ord, word)) * 7919 + len(word)).standard_normal(self.dim)
+        return out / np.linalg.norm(out, axis=1, keepdims=True)
+
+
+@pytest.fixture(autouse=True)
+def small_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = synthesise(60, seed=5)
+
+    def read(config: TrainConfig, split: str) -> list[Clip]:
+        return clips[:48] if split == "train" else clips[48:]
+
+    monkeypatch.setattr(train_module, "read_clips", read)
+    monkeypatch.setattr(train_module, "load_text_tower", lambda name, device: WordTower())
+
+
+def config(out: Path, **changes: object) -> TrainConfig:
+    base = TrainConfig(
+        data=(), out=str(out), model=TINY, synthetic=0, steps=4, batch=12, max_frames=40, warmup=2, queue=16, eval_every=2, device="cpu"
+    )
+    return replace(base, **changes)
+
+
+def test_training_learns_what_it_saw(tmp_path: Path) -> None:
+    losses: list[float] = []
+    train_retriever(
+        config(tmp_path, steps=60, batch=24, eval_every=60, lr=3e-3),
+        progress=lambda step, total, scalars: losses.append(scalars["loss"]),
+    )
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+    assert (tmp_path / "curves.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("model", [TINY, TINY_WHOLE], ids=["part-momentum", "whole-body"])
+def test_an_interrupted_run_ends_where_an_unbroken_one_does(tmp_path: Path, model: object) -> None:
+    def stop_at_two(step: int, total: int, scalars: object) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    train_retriever(config(tmp_path / "whole", model=model))
+    with pytest.raises(KeyboardInterrupt):
+        train_retriever(config(tmp_path / "broken", model=model), progress=stop_at_two)
+    train_retriever(config(tmp_path / "broken", model=model))
+    whole, broken = (load_file(tmp_path / run / "checkpoint.safetensors") for run in ("whole", "broken"))
+    assert whole.keys() == broken.keys()
+    for key, value in whole.items():
+        np.testing.assert_allclose(broken[key], value, atol=1e-6, err_msg=key)
+
+
+def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
+    train_retriever(config(tmp_path, steps=2))
+    with pytest.raises(EncoderError, match="lr"):
+        train_retriever(config(tmp_path, steps=2, lr=1e-5))
+
+
+def test_weights_load_strictly_and_keep_their_fingerprint(tmp_path: Path) -> None:
+    report = train_retriever(config(tmp_path, steps=2))
+    first, second = load_encoder(report.weights, device="cpu"), load_encoder(tmp_path, device="cpu")
+    assert first.spec.fingerprint == second.spec.fingerprint
+    weights = report.weights / "model.safetensors"
+    tensors = load_file(weights)
+    save_file({k: v for k, v in tensors.items() if not k.startswith("text.linear")}, weights)
+    with pytest.raises(WeightsError, match="text.linear"):
+        load_encoder(report.weights, device="cpu")
+    save_file({k: v + np.float16(0.001) if k == "log_scale" else v for k, v in tensors.items()}, weights)
+    assert load_encoder(report.weights, device="cpu").spec.fingerprint != first.spec.fingerprint
+    weights.write_bytes(b"not safetensors")
+    with pytest.raises(WeightsError, match="cannot read"):
+        load_encoder(report.weights, device="cpu")
+    settings = json.loads((report.weights / "config.json").read_text())
+    settings["model"]["warp_drive"] = 1
+    (report.weights / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(WeightsError, match="warp_drive"):
+        load_encoder(report.weights, device="cpu")
+
+
+def test_unknown_encoder_names_the_known_ones() -> None:
+    with pytest.raises(WeightsError, match="neither a shipped one"):
+        load_encoder("no-such-encoder")
+
+
+def test_held_out_wordings_never_enter_training(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{"class_id": "walk", "wording": f"walking way number {i}", "register": "sentence"} for i in range(8)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "wordings.parquet")
+    pq.write_table(pa.table({"style": ["sad"], "wording": ["sadly"]}), tmp_path / "style_wordings.parquet")
+    bank = data_module.read_wordings(tmp_path)
+    assert len(bank.held_out["walk"]) == data_module.HELD_OUT_WORDINGS
+    assert not set(bank.held_out["walk"]) & set(bank.classes["walk"])
+    clips = [replace(c, labels={"class_id": "walk", "class_text": "a person walks", "style": "sad"}) for c in synthesise(4, seed=0)]
+    spec = data_module.FeatureSpec
+    assert spec is not None
+    items = data_module.TrainingSet(clips, spec=train_module.FEATURES["humanml3d-263"], tower=WordTower(), bank=bank, seed=0)
+    seen = " | ".join(items.sentences.index)
+    assert all(wording not in seen for wording in bank.held_out["walk"])
+    assert "sadly" in seen
+
+
+def test_mirrored_draws_exchange_sides_in_motion_and_words() -> None:
+    clips = [c for c in synthesise(200, seed=1) if "left" in c.labels["class_id"]][:6]
+    items = data_module.TrainingSet(
+        clips, spec=train_module.FEATURES["humanml3d-263"], tower=WordTower(), bank=data_module.read_wordings(None), seed=0
+    )
+    texts = list(items.sentences.index)
+    sides = set()
+    for seed in range(12):
+        batch = items.draw(3, np.random.default_rng(seed), max_frames=40)
+        for row in range(len(batch.labels)):
+            nearest = int((items.sentences.vectors @ batch.labels.sentence[row]).argmax())
+            group = [name for name, number in items._groups.items() if number == int(batch.labels.group[row])][0]
+            side = "left" if "left" in group else "right"
+            if "left" in texts[nearest] or "right" in texts[nearest]:
+                assert side in texts[nearest]
+                sides.add(side)
+    assert sides == {"left", "right"}
+
+
+def test_average_precision_by_hand() -> None:
+    scores = np.array([[0.9, 0.8, 0.7, 0.6]])
+    assert mean_average_precision(scores, np.array([[True, False, True, False]])) == pytest.approx((1 + 2 / 3) / 2)
+    assert torch.is_inference_mode_enabled() is False
