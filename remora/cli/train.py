@@ -1,0 +1,92 @@
+"""``remora train``: an encoder from folders of captioned clips."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from remora.cli.options import Debug, Device, Json
+from remora.errors import QueryError
+from remora.output import progress_bar, write_json, write_line
+
+app = typer.Typer(help="Train a model.", rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Train a model."""
+
+
+@app.command()
+def retriever(
+    data: Annotated[
+        list[Path], typer.Option("--data", metavar="DIR", help="Folder of captioned clips; may be repeated.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder; an unfinished run in it is resumed.")],
+    model: Annotated[
+        str, typer.Option("--model", help="small, base, or whole-body (the control without parts).")
+    ] = "small",
+    name: Annotated[str | None, typer.Option("--name", help="Name of the encoder; default: the run folder's.")] = None,
+    wordings: Annotated[
+        Path | None,
+        typer.Option("--wordings", metavar="DIR", help="Folder with wordings.parquet: more ways to say a class."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=2)] = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="JSON", help="Any other field of the training configuration.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a text-motion encoder: selected on the val split, curves as PNG, weights as safetensors."""
+    from encoders.part_momentum.config import CONFIGS
+    from encoders.part_momentum.train import TrainConfig, train_retriever
+
+    if model not in CONFIGS:
+        raise typer.BadParameter(f"{model!r} is none of {', '.join(CONFIGS)}", param_hint="--model")
+    settings = TrainConfig(
+        data=tuple(str(folder) for folder in data), out=str(out), name=name or out.name, model=CONFIGS[model],
+        seed=seed, wordings=str(wordings or ""), device=device,
+    )  # fmt: skip
+    changes: dict[str, object] = {
+        key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None
+    }
+    try:
+        settings = replace(settings, **(_further(config) | changes))
+    except TypeError as error:
+        raise QueryError(f"{config}: {error}; see encoders.part_momentum.train.TrainConfig for the fields") from error
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with progress_bar("train", quiet=as_json) as move:
+
+        def show(step: int, total: int, scalars: Mapping[str, float]) -> None:
+            move(", ".join(f"{key} {value:.3f}" for key, value in scalars.items()), step, total)
+
+        report = train_retriever(settings, progress=show)
+    if as_json:
+        write_json({key: str(value) if isinstance(value, Path) else value for key, value in vars(report).items()})
+    else:
+        write_line(
+            f"{report.weights}: best at step {report.best_step} of {report.steps}, validation {report.best_score:.3f}, "
+            f"{report.parameters} parameters, {report.seconds:.0f} s"
+        )
+
+
+def _further(path: Path | None) -> dict[str, object]:
+    if path is None:
+        return {}
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise QueryError(f"{path}: is no JSON ({error}); write an object of fields") from error
+    if not isinstance(loaded, dict):
+        raise QueryError(f'{path}: holds no JSON object; write one, as {{"lr": 0.0005}}')
+    return loaded

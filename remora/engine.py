@@ -1,0 +1,224 @@
+"""One library and one encoder: index, search, describe, classify, export. The only place where the rooms meet.
+
+- The encoder is loaded when the first vector is needed (seconds), the library when the first row is (milliseconds).
+- A library remembers its encoder's name: nobody has to repeat it, and another encoder is refused, not mixed in.
+- An engine answers from one snapshot until it indexes or is told to ``refresh``: answers do not change under a reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remora.errors import QueryError
+from remora.threads import search_threads, settle_threads
+
+if TYPE_CHECKING:
+    from db import Library, Snapshot
+    from encoders import DualEncoder
+    from indexer import IndexReport
+    from motion import Clip
+    from retriever import CaptionHits, Classification, Hits, Query
+
+
+@dataclass(frozen=True)
+class LibraryInfo:
+    """What a library holds: counts by source and split, hours, spaces, encoder, size of its newest version."""
+
+    path: str
+    uuid: str
+    version: int
+    clips: int
+    captions: int
+    hours: float
+    sources: Mapping[str, int]
+    splits: Mapping[str, int]
+    spaces: tuple[str, ...]
+    encoder: Mapping[str, Any]
+
+
+class Engine:
+    """Questions to, and changes of, the library in folder ``library``.
+
+    Args:
+        library: the folder; :meth:`index` creates it.
+        encoder: an encoder, its name, or the folder of a trained one; by default the one the library was made with.
+        device: where the encoder runs: auto, cpu, cuda or cuda:N.
+    """
+
+    def __init__(
+        self, library: Path | str, *, encoder: DualEncoder | str | Path | None = None, device: str = "auto"
+    ) -> None:
+        settle_threads()
+        self.path = Path(library)
+        self._wanted = encoder
+        self._device = device
+        self._snapshot: Snapshot | None = None
+
+    def __repr__(self) -> str:
+        return f"Engine({str(self.path)!r})"
+
+    @cached_property
+    def encoder(self) -> DualEncoder:
+        """The encoder, loaded on first use."""
+        from encoders import available_encoders, load_encoder
+
+        wanted = self._wanted
+        if wanted is not None and not isinstance(wanted, str | Path):
+            return wanted
+        if wanted is None and self.exists():
+            card_name = str(self.snapshot.encoder.get("name", ""))
+            wanted = card_name if card_name in available_encoders() else None
+        return load_encoder(wanted, device=self._device)
+
+    def exists(self) -> bool:
+        """Whether there is a library in the folder."""
+        from db import Library
+
+        return Library.exists(self.path)
+
+    @property
+    def library(self) -> Library:
+        """The library itself; LibraryError when there is none."""
+        from db import Library
+
+        return Library.open(self.path)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The version that answers are given from."""
+        if self._snapshot is None:
+            self._snapshot = self.library.snapshot()
+        return self._snapshot
+
+    def refresh(self) -> None:
+        """Answer from the newest version from here on."""
+        self._snapshot = None
+
+    def index(self, *sources: Path | str, **options: Any) -> IndexReport:
+        """Bring the library up to date with ``sources``; options and errors as in :func:`indexer.index`."""
+        from indexer import index
+
+        try:
+            return index(sources, self.path, encoder=self.encoder, **options)
+        finally:
+            self.refresh()
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        motion: Clip | Path | str | None = None,
+        clip_id: str | None = None,
+        parts: Sequence[str] = (),
+        weights: Mapping[str, float] | None = None,
+        k: int = 10,
+        where: str | None = None,
+    ) -> Hits:
+        """The ``k`` clips that fit a sentence, a motion or a clip of the library best; by ``parts`` only, where given.
+
+        Raises:
+            QueryError: not exactly one of text, motion and clip_id is given.
+            RetrievalError: a part or weight is unknown, the query is empty, or ``where`` cannot be read.
+        """
+        from retriever import search
+
+        query = self._query(text, motion, clip_id, parts, weights)
+        search_threads(1)
+        return search(self.snapshot, self._matching_encoder(), query, k=k, where=where)
+
+    def describe(
+        self, *, motion: Clip | Path | str | None = None, clip_id: str | None = None, k: int = 10
+    ) -> CaptionHits:
+        """The ``k`` captions of the library that fit a motion best."""
+        from retriever import describe
+
+        search_threads(1)
+        return describe(self.snapshot, self._matching_encoder(), self._query(None, motion, clip_id, (), None), k=k)
+
+    def classify(
+        self, motions: Sequence[Clip | Path | str], labels: Sequence[str], *, template: str | None = None
+    ) -> list[Classification]:
+        """How well each of ``labels`` fits each motion; needs no library."""
+        from retriever import classify
+
+        return classify(self.encoder, [read_clip(motion) for motion in motions], labels, template=template)
+
+    def clip(self, clip_id: str) -> Clip:
+        """A clip of the library with its frames and captions."""
+        from indexer import clip_of_row
+
+        rows = self.snapshot.rows([clip_id])
+        captions = self.snapshot.captions([clip_id])
+        return clip_of_row(rows.to_pylist()[0], captions.to_pylist(), self.snapshot.frames(clip_id))
+
+    def export(self, clip_id: str, to: Path | str) -> None:
+        """Write a clip of the library to a file; the suffix decides the format."""
+        from motion import write
+
+        write(self.clip(clip_id), to)
+
+    def info(self) -> LibraryInfo:
+        """What the library holds."""
+        snapshot = self.snapshot
+        sources: dict[str, int] = {}
+        splits: dict[str, int] = {}
+        seconds = 0.0
+        for batch in snapshot.scan(columns=["source", "split", "duration_s"]):
+            for row in batch.to_pylist():
+                sources[row["source"]] = sources.get(row["source"], 0) + 1
+                splits[row["split"] or ""] = splits.get(row["split"] or "", 0) + 1
+                seconds += row["duration_s"]
+        return LibraryInfo(
+            path=str(self.path), uuid=self.library.uuid, version=snapshot.version, clips=len(snapshot),
+            captions=self._caption_count(), hours=round(seconds / 3600, 3), sources=dict(sorted(sources.items())),
+            splits=dict(sorted(splits.items())), spaces=tuple(snapshot.spaces), encoder=dict(snapshot.encoder),
+        )  # fmt: skip
+
+    def _caption_count(self) -> int:
+        return sum(
+            len(self.snapshot.captions(batch.column("clip_id").to_pylist()))
+            for batch in self.snapshot.scan(columns=["clip_id"])
+        )
+
+    def _matching_encoder(self) -> DualEncoder:
+        """The encoder, once it is known to be the library's."""
+        from indexer import check_encoder
+
+        check_encoder(self.snapshot, self.encoder.spec, self.path)
+        return self.encoder
+
+    def _query(
+        self,
+        text: str | None,
+        motion: Clip | Path | str | None,
+        clip_id: str | None,
+        parts: Sequence[str],
+        weights: Mapping[str, float] | None,
+    ) -> Query:
+        from retriever import Query
+
+        if sum(value is not None for value in (text, motion, clip_id)) != 1:
+            raise QueryError("ask with exactly one of a text, a motion, or a clip of the library")
+        clip = None if motion is None else read_clip(motion)
+        return Query(text=text, clip=clip, clip_id=clip_id, parts=tuple(parts), weights=dict(weights or {}))
+
+
+def read_clip(motion: Clip | Path | str, *, joint_map: Path | None = None) -> Clip:
+    """``motion`` itself, or the one clip of a file.
+
+    Raises:
+        MotionError: the file cannot be read.
+        QueryError: the file holds several clips.
+    """
+    from motion import Clip, read
+
+    if isinstance(motion, Clip):
+        return motion
+    clips = read(motion, joint_map=joint_map)
+    if len(clips) != 1:
+        raise QueryError(f"{motion}: holds {len(clips)} clips, expected one; index the file and ask by clip id")
+    return clips[0]

@@ -1,0 +1,93 @@
+"""What commands write: data to stdout, talk to stderr.
+
+- ``--json`` prints one JSON value and nothing else; tables are for people and are as wide as the terminal.
+- Progress bars live on stderr, and only where somebody watches: not with ``--json``, not in a pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+PIPE_WIDTH = 150  # of a table that goes to a file or a pipe
+
+
+def write_json(data: Any) -> None:
+    """One JSON value on stdout; NaN is a bug, not a number, and raises ValueError."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_line(text: str) -> None:
+    """A line of data on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def say(text: str) -> None:
+    """A line of talk on stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def write_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "", fold: Sequence[str] = ()
+) -> None:
+    """A table on stdout; numbers stand right, columns in ``fold`` are never cut (ids one wants to copy)."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
+    for position, name in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
+        table.add_column(
+            name, justify="right" if numbers else "left", overflow="fold" if name in fold else "ellipsis",
+            no_wrap=name not in fold,
+        )  # fmt: skip
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    from rich.markup import escape
+
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
+
+
+def percent_bar(share: float, width: int = 20) -> str:
+    """A share of 0..1 as a bar of blocks."""
+    return "█" * round(min(max(share, 0.0), 1.0) * width)
+
+
+@contextmanager
+def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr, moved by calling the yielded function with (stage, done, total); silent where nobody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(label, total=None)
+
+        def move(stage: str, done: int, total: int) -> None:
+            bars.update(task, description=f"{label}: {stage}", completed=done, total=total)
+
+        yield move
+
+
+@contextmanager
+def waiting(label: str, *, quiet: bool = False) -> Iterator[None]:
+    """A spinner on stderr around something that takes seconds and cannot say how many."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(label):
+        yield
