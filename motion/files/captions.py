@@ -4,8 +4,8 @@
   ``caption``; ``start_s`` and ``end_s`` are optional seconds. JSON may also be ``{clip: sentence or list of sentences}``.
 - A clip is named by its path inside the source, with or without suffix, or by its bare name where that is not ambiguous. A
   name that matches nothing is an error: silence would lose captions.
-- A file name makes a *template* caption only where it holds words (two consonant-and-vowel words are enough, numbers and
-  ``take03`` are none): ``salsa_10`` -> "salsa". Names of the Bandai Namco sets, ``dataset-1_walk-back_old_001``, say content
+- A file name makes a *template* caption only where it holds words of three letters with a vowel (numbers and ``take03`` are
+  none): ``salsa_10`` -> "salsa". Names of the Bandai Namco sets, ``dataset-1_walk-back_old_001``, say content
   and style: "walk back, old style".
 """
 
@@ -32,7 +32,7 @@ _NO_WORDS = frozenset(
     "take takes clip clips mocap bvh amc npy npz seq sequence trial dataset data motion anim animation final copy export "
     "test sample subject skeleton character cut scene session rec recording new tmp temp output joints poses stageii".split()
 )
-_PIECES = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_a-zA-Z]+")
+_PIECES = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]+")
 
 
 def caption_of_name(stem: str) -> tuple[Caption | None, Mapping[str, str]]:
@@ -49,8 +49,13 @@ def caption_of_name(stem: str) -> tuple[Caption | None, Mapping[str, str]]:
             labels["style"] = style
         return Caption(styled(text, labels.get("style", "")), kind="template"), labels
     words = [piece.lower() for piece in _PIECES.findall(stem)]
-    words = [word for word in words if len(word) > 2 and re.search(r"[aeiouy]|[^a-z]", word) and word not in _NO_WORDS]
+    words = [word for word in words if word not in _NO_WORDS and _is_word(word)]
     return (Caption(" ".join(words), kind="template"), {}) if words else (None, {})
+
+
+def _is_word(word: str) -> bool:
+    """Three letters with a vowel among them; other scripts than Latin always."""
+    return not word.isascii() or (len(word) > 2 and re.search(r"[aeiouy]", word) is not None)
 
 
 def styled(text: str, style: str) -> str:
