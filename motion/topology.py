@@ -28,78 +28,73 @@ def roles_by_shape(parents: Sequence[int], poses: NDArray[np.float64]) -> dict[s
     """
     if len(parents) > MAX_JOINTS:
         return None
-    children: dict[int, list[int]] = {}
-    for joint, parent in enumerate(parents):
-        children.setdefault(parent, []).append(joint)
+    trees = [_Tree(parents, pose) for pose in poses]
     for up in (1, 2):
-        answers = [found for pose in poses if (found := _body(parents, children, pose, up)) is not None]
+        answers = [found for tree in trees if (found := _body(tree, up)) is not None]
         if answers:
             votes = Counter(tuple(sorted(answer.items())) for answer in answers)
             return dict(votes.most_common(1)[0][0])
     return None
 
 
-def _limb(joint: int, children: dict[int, list[int]], pose: NDArray[np.float64]) -> Chain:
-    """The chain from ``joint`` along the longest way down, without joints on top of one another."""
-    chain = [joint]
-    while below := children.get(chain[-1]):
-        reach = [_reach(child, children, pose) + float(np.linalg.norm(pose[child] - pose[chain[-1]])) for child in below]
-        chain.append(below[int(np.argmax(reach))])
-    size = float(np.linalg.norm(np.ptp(pose, axis=0)))
-    apart = [chain[0]]
-    for at in chain[1:]:
-        if np.linalg.norm(pose[at] - pose[apart[-1]]) > 0.01 * size:
-            apart.append(at)
-        elif len(apart) == 1:
-            apart[0] = at
-    return apart
+class _Tree:
+    """A tree in one pose: children, and the length of the longest way down from every joint."""
+
+    def __init__(self, parents: Sequence[int], pose: NDArray[np.float64]) -> None:
+        self.parents, self.pose = parents, pose
+        self.children: list[list[int]] = [[] for _ in parents]
+        self.reach = np.zeros(len(parents))
+        self.bone = np.linalg.norm(pose - pose[np.maximum(parents, 0)], axis=-1)
+        self.size = float(np.linalg.norm(np.ptp(pose, axis=0)))
+        for joint in range(len(parents) - 1, -1, -1):  # parents precede children
+            parent = parents[joint]
+            if parent >= 0:
+                self.children[parent].append(joint)
+                self.reach[parent] = max(self.reach[parent], self.reach[joint] + self.bone[joint])
+
+    def limb(self, joint: int) -> Chain:
+        """The chain from ``joint`` along the longest way down, without joints on top of one another."""
+        chain = [joint]
+        while below := self.children[joint]:
+            joint = max(below, key=lambda child: float(self.reach[child] + self.bone[child]))
+            if np.linalg.norm(self.pose[joint] - self.pose[chain[-1]]) > 0.01 * self.size:
+                chain.append(joint)
+            elif len(chain) == 1:
+                chain[0] = joint
+        return chain
+
+    def pairs(self, joint: int) -> list[tuple[Chain, Chain]]:
+        """Pairs of limbs that hang from ``joint`` and are about equally long."""
+        if len(self.children[joint]) < 2:
+            return []
+        longest = sorted(self.children[joint], key=lambda child: -self.reach[child])[:MAX_LIMBS]
+        limbs = [limb for child in longest if len(limb := self.limb(child)) >= 3]
+        return [
+            (a, b) for at, a in enumerate(limbs) for b in limbs[at + 1 :]
+            if 0.85 < self.reach[a[0]] / max(self.reach[b[0]], 1e-12) < 1.18
+        ]  # fmt: skip
 
 
-def _reach(joint: int, children: dict[int, list[int]], pose: NDArray[np.float64]) -> float:
-    """Length of the longest way down from ``joint``, without recursion (a rig may be thousands deep)."""
-    longest, waiting = 0.0, [(joint, 0.0)]
-    while waiting:
-        at, way = waiting.pop()
-        longest = max(longest, way)
-        waiting += [(child, way + float(np.linalg.norm(pose[child] - pose[at]))) for child in children.get(at, [])]
-    return longest
-
-
-def _pairs(joint: int, children: dict[int, list[int]], pose: NDArray[np.float64]) -> list[tuple[Chain, Chain]]:
-    """Pairs of limbs that hang from ``joint`` and are about equally long, longest first."""
-    limbs = [_limb(child, children, pose) for child in children.get(joint, [])]
-    limbs = [limb for limb in limbs if len(limb) >= 3][:MAX_LIMBS]
-    length = [_reach(limb[0], children, pose) for limb in limbs]
-    pairs = [
-        (min(length[a], length[b]), limbs[a], limbs[b])
-        for a in range(len(limbs))
-        for b in range(a + 1, len(limbs))
-        if 0.85 < length[a] / max(length[b], 1e-12) < 1.18
-    ]
-    return [(a, b) for _, a, b in sorted(pairs, key=lambda pair: -pair[0])]
-
-
-def _body(
-    parents: Sequence[int], children: dict[int, list[int]], pose: NDArray[np.float64], up: int
-) -> dict[str, int] | None:
+def _body(tree: _Tree, up: int) -> dict[str, int] | None:
+    pose = tree.pose
     height = pose[:, up]
     span = float(np.ptp(height))
-    every = [(joint, pair) for joint in sorted(children) if joint >= 0 for pair in _pairs(joint, children, pose)]
-    every = sorted(every, key=lambda item: -_reach(item[1][0][0], children, pose))[:MAX_PAIRS]
+    every = [(joint, pair) for joint in range(len(pose)) for pair in tree.pairs(joint)]
+    every = sorted(every, key=lambda item: -tree.reach[item[1][0][0]])[:MAX_PAIRS]
     best: tuple[float, int, tuple[Chain, Chain], int, tuple[Chain, Chain]] | None = None
     for pelvis, legs in every:
         hangs = all(height[leg[-1]] < height[pelvis] - 0.1 * span for leg in legs)
         for chest, arms in every if hangs else []:
-            if height[chest] < height[pelvis] + 0.1 * span or not _is_above(pelvis, chest, parents, legs[0] + legs[1]):
+            if height[chest] < height[pelvis] + 0.1 * span or not _is_above(pelvis, chest, tree.parents, legs[0] + legs[1]):
                 continue
-            size = _reach(legs[0][0], children, pose) + _reach(arms[0][0], children, pose)
+            size = float(tree.reach[legs[0][0]] + tree.reach[arms[0][0]])
             if best is None or size > best[0]:
                 best = size, pelvis, legs, chest, arms
     if best is None:
         return None
     _, pelvis, (leg_a, leg_b), chest, (arm_a, arm_b) = best
     leg_a, leg_b = _from_thigh(leg_a, pose), _from_thigh(leg_b, pose)
-    collars = np.linalg.norm(pose[arm_a[0]] - pose[arm_b[0]]) < 0.3 * _reach(arm_a[0], children, pose)
+    collars = np.linalg.norm(pose[arm_a[0]] - pose[arm_b[0]]) < 0.3 * tree.reach[arm_a[0]]
     arm_names = ("shoulder", "elbow", "wrist")
     if collars and min(len(arm_a), len(arm_b)) >= 4:
         arm_names = ("collar", *arm_names)
@@ -114,12 +109,12 @@ def _body(
         sides = ("left", "right") if apart @ left > 0 else ("right", "left")
         for side, chain in zip(sides, pair, strict=True):
             roles.update({f"{side}_{name}": joint for name, joint in zip(names, chain, strict=False)})
-    above = [child for child in children.get(chest, []) if child not in (arm_a[0], arm_b[0])]
+    above = [child for child in tree.children[chest] if child not in (arm_a[0], arm_b[0])]
     above = [child for child in above if child not in arm_a + arm_b and pose[child][up] >= height[chest] - 0.05 * span]
     if not above:
         return None
-    neck = max(above, key=lambda child: _reach(child, children, pose) + height[child] / max(span, 1e-12))
-    chain = _limb(neck, children, pose)
+    neck = max(above, key=lambda child: float(tree.reach[child]) + height[child] / max(span, 1e-12))
+    chain = tree.limb(neck)
     while len(chain) > 2 and np.linalg.norm(pose[chain[0]] - pose[chest]) < 0.02 * span:
         chain = chain[1:]
     roles["neck"], roles["head"] = chain[0], chain[min(1, len(chain) - 1)]

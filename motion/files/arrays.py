@@ -151,6 +151,8 @@ def _clip_of_features(array: NDArray[Any], path: Path, fps: float | None, captio
     check_finite(array, path)
     joints = features_to_joints(np.asarray(array, dtype=np.float32), spec)
     notes = {"features": spec.name}
+    if spec.skeleton is KIT_21:
+        notes["size"] = "as KIT-ML stores it: bodies normalised to about 1 m of height"
     if fps is not None and abs(fps - spec.fps) > 1e-3:
         notes["frame_rate"] = f"{fps:g} fps stated, the format's is {spec.fps:g}"
     return clip_of_joints(

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -128,7 +129,9 @@ def _header(stream: IO[bytes], size: int, where: str) -> tuple[tuple[int, ...], 
             shape, fortran, dtype = npy_format.read_array_header_1_0(stream)  # type: ignore[no-untyped-call]
         else:
             shape, fortran, dtype = npy_format.read_array_header_2_0(stream)  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, EOFError, OverflowError) as error:
+    except (
+        ValueError, TypeError, SyntaxError, MemoryError, RecursionError, EOFError, OverflowError, tokenize.TokenError
+    ) as error:  # fmt: skip
         message = str(error).split("\n", 1)[0][:120]
         raise FileFormatError(f"{where}: no readable npy array ({message}); save it again with numpy.save") from error
     if dtype.hasobject:

@@ -106,7 +106,7 @@ def _guarded(reader: Callable[..., list[Clip]], file: Path, joint_map: JointMap 
         raise FileFormatError(f"{file}: cannot be read ({error.strerror or error}); check path and rights") from error
     except MemoryError as error:
         raise FileFormatError(f"{file}: needs more memory than there is; cut the recording into takes") from error
-    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:
         raise FileFormatError(
             f"{file}: damaged in a way its reader does not know ({type(error).__name__}: {error}); export it again"
         ) from error
