@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders import Embeddings, EncoderSpec
-from motion import PARTS, Clip
+from motion import PARTS, SMPL_22, Clip
+
+T_POSE = {  # metres from the parent; the right side mirrors the left
+    "spine1": (0, 0.11, 0), "spine2": (0, 0.13, 0), "spine3": (0, 0.06, 0), "neck": (0, 0.21, 0), "head": (0, 0.1, 0.03),
+    "left_hip": (0.09, -0.06, 0), "left_knee": (0, -0.39, 0), "left_ankle": (0, -0.42, 0), "left_foot": (0, -0.06, 0.13),
+    "left_collar": (0.07, 0.11, 0), "left_shoulder": (0.11, 0.04, 0), "left_elbow": (0.2, -0.2, 0),
+    "left_wrist": (0.2, -0.15, 0.05),
+}  # fmt: skip
+
+
+def somebody(seconds: float = 3.0, *, seed: int = 0, fps: float = 20.0) -> NDArray[np.float32]:
+    """Joints [T, 22, 3] of a person who wanders and swings limbs, another one for every seed."""
+    rng = np.random.default_rng(seed)
+    steps = np.arange(round(seconds * fps)) / fps
+    joints = np.zeros((len(steps), len(SMPL_22), 3))
+    joints[:, 0] = np.stack([0.1 * np.sin(steps), np.full(len(steps), 0.95), rng.uniform(0.2, 1.2) * steps], axis=-1)
+    offsets = {SMPL_22.index(name): np.array(offset, dtype=float) for name, offset in T_POSE.items()}
+    offsets |= {right: offsets[left] * (-1, 1, 1) for left, right in SMPL_22.mirror}
+    for joint in range(1, len(SMPL_22)):
+        swing = rng.uniform(0, 0.5) * np.sin(rng.uniform(2, 6) * steps + rng.uniform(0, 6))
+        turned = np.stack([np.cos(swing), np.sin(swing)])
+        x, y, z = offsets[joint]
+        bone = np.stack([np.full(len(steps), x), y * turned[0] - z * turned[1], y * turned[1] + z * turned[0]], axis=-1)
+        joints[:, joint] = joints[:, SMPL_22.parents[joint]] + bone
+    return joints.astype(np.float32)
+
+
+def write_takes(folder: Path, takes: Mapping[str, float], *, seed: int = 0) -> Path:
+    """A folder of .npy files, name -> seconds; the names become captions where they hold words."""
+    for number, (name, seconds) in enumerate(takes.items()):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, somebody(seconds, seed=seed + number), allow_pickle=False)
+    return folder
 
 
 class FakeEncoder:
