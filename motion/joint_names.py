@@ -6,7 +6,8 @@
   beyond). The rest of the set decides: *shoulder* is the collar where something else is the arm, and so on.
 - Twist, roll, finger and face joints match nothing, and so are folded by forward kinematics instead of mistaken.
 
-Source: alias tables of Mixamo, MotionBuilder, CMU, Poser/Daz, Bandai Namco, Xsens, Rokoko, Unreal, VRM and 100STYLE rigs.
+Source: alias tables of Mixamo, MotionBuilder, CMU, Poser/Daz, Bandai Namco, Xsens, Rokoko, Unreal, VRM and 100STYLE
+rigs.
 """
 
 from __future__ import annotations
@@ -109,9 +110,7 @@ def _settle(side: str, first: Mapping[tuple[str, str], int], roles: dict[str, in
         joint = first.get((side, word))
         if joint is None:
             continue
-        if word == "shoulder":
-            order = (near, far) if f"{side}_{far}" in roles else (far, near)
-        elif word == "leg":
+        if word == "shoulder" or word == "leg":
             order = (near, far) if f"{side}_{far}" in roles else (far, near)
         else:
             order = (near, far)

@@ -1,12 +1,13 @@
 """From any rig's joints to SMPL-22: one matrix of weights, decided once a rig, applied to every frame at once.
 
 - Positions, not rotations: rigs disagree about rest poses, not about where a wrist is.
-- Every target joint is a fixed blend of the rig's joints (most often of one). So retargeting is linear, costs one matrix
-  product, and what a missing joint is made of can be read off.
+- Every target joint is a fixed blend of the rig's joints (most often of one). So retargeting is linear, costs one
+  matrix product, and what a missing joint is made of can be read off.
 - Names decide first (:mod:`motion.joint_names`), a mapping of the user's overrules them, the shape of the tree is the
   last resort (:mod:`motion.topology`), and whatever was assumed is said in the notes.
-- The spine is placed by the way from pelvis to neck, not by name: rigs have one to four spine joints, and *Chest* may be
-  the first or the third of them. The fractions agree with the usual hand-made mappings of CMU, Bandai and Daz rigs to 5 %.
+- The spine is placed by the way from pelvis to neck, not by name: rigs have one to four spine joints, and *Chest* may
+  be the first or the third of them. The fractions agree with the usual hand-made mappings of CMU, Bandai and Daz rigs
+  to 5 %.
 """
 
 from __future__ import annotations
@@ -115,14 +116,18 @@ def load_joint_map(source: Path | str | JointMap | None) -> JointMap | None:
         try:
             loaded = json.loads(Path(source).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise FileFormatError(f"{where}: cannot be read as JSON ({error}); write {{smpl name: rig name}}") from error
+            raise FileFormatError(
+                f"{where}: cannot be read as JSON ({error}); write {{smpl name: rig name}}"
+            ) from error
     else:
         loaded = source
     if not isinstance(loaded, Mapping):
         raise FileFormatError(f"{where}: holds a {type(loaded).__name__}; write an object {{smpl name: rig name}}")
     for key, value in loaded.items():
         if key not in SMPL_22.names:
-            raise SkeletonError(f"{where}: {key!r} is no SMPL-22 joint; use names such as left_hip, spine1, right_wrist")
+            raise SkeletonError(
+                f"{where}: {key!r} is no SMPL-22 joint; use names such as left_hip, spine1, right_wrist"
+            )
         ok = isinstance(value, str) or (isinstance(value, Mapping | list | tuple) and len(value) > 0)
         if ok and isinstance(value, Mapping):
             ok = all(isinstance(w, int | float) for w in value.values()) and abs(sum(value.values()) - 1.0) < 1e-3
@@ -278,10 +283,8 @@ class _Blend:
     def _spine_joints(self, pelvis: int) -> list[int]:
         """The joints between pelvis and neck, upwards, that do not lie on top of the one before."""
         neck, head = self._neck(), self.roles.get("head", -1)
-        if max(neck, head) >= 0:
-            path = self._above(neck if neck >= 0 else head)[1:]
-        else:
-            path = self._above(self._arms())
+        top = neck if neck >= 0 else head
+        path = self._above(top)[1:] if top >= 0 else self._above(self._arms())
         stop = self._meet(pelvis, path[0]) if path else -1
         chain = path[: path.index(stop)] if stop in path else path
         spine: list[int] = []

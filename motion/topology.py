@@ -76,49 +76,60 @@ class _Tree:
 
 
 def _body(tree: _Tree, up: int) -> dict[str, int] | None:
-    pose = tree.pose
-    height = pose[:, up]
-    span = float(np.ptp(height))
-    every = [(joint, pair) for joint in range(len(pose)) for pair in tree.pairs(joint)]
-    every = sorted(every, key=lambda item: -tree.reach[item[1][0][0]])[:MAX_PAIRS]
-    best: tuple[float, int, tuple[Chain, Chain], int, tuple[Chain, Chain]] | None = None
-    for pelvis, legs in every:
-        hangs = all(height[leg[-1]] < height[pelvis] - 0.1 * span for leg in legs)
-        for chest, arms in every if hangs else []:
-            if height[chest] < height[pelvis] + 0.1 * span or not _is_above(pelvis, chest, tree.parents, legs[0] + legs[1]):
-                continue
-            size = float(tree.reach[legs[0][0]] + tree.reach[arms[0][0]])
-            if best is None or size > best[0]:
-                best = size, pelvis, legs, chest, arms
-    if best is None:
+    """The roles of one pose, None when it shows no upright human."""
+    limbs = _limbs(tree, up)
+    if limbs is None:
         return None
-    _, pelvis, (leg_a, leg_b), chest, (arm_a, arm_b) = best
-    leg_a, leg_b = _from_thigh(leg_a, pose), _from_thigh(leg_b, pose)
-    collars = np.linalg.norm(pose[arm_a[0]] - pose[arm_b[0]]) < 0.3 * tree.reach[arm_a[0]]
-    arm_names = ("shoulder", "elbow", "wrist")
-    if collars and min(len(arm_a), len(arm_b)) >= 4:
-        arm_names = ("collar", *arm_names)
-    forward = sum((pose[leg[min(3, len(leg) - 1)]] - pose[leg[2]] for leg in (leg_a, leg_b)), start=np.zeros(3))
-    forward[up] = 0.0
-    if np.linalg.norm(forward) < 0.01 * span:
-        forward = np.eye(3)[2 if up == 1 else 1] * (1.0 if up == 1 else -1.0)
-    left = np.cross(np.eye(3)[up], forward)
+    pelvis, legs, chest, arms = limbs
+    pose, span = tree.pose, float(np.ptp(tree.pose[:, up]))
+    legs = _from_thigh(legs[0], pose), _from_thigh(legs[1], pose)
+    collars = np.linalg.norm(pose[arms[0][0]] - pose[arms[1][0]]) < 0.3 * tree.reach[arms[0][0]]
+    arm_roles: tuple[str, ...] = ("shoulder", "elbow", "wrist")
+    if collars and min(len(arms[0]), len(arms[1])) >= 4:
+        arm_roles = ("collar", *arm_roles)
+    left = _left(legs, pose, up)
     roles = {"pelvis": pelvis}
-    for names, pair in ((("hip", "knee", "ankle", "foot"), (leg_a, leg_b)), (arm_names, (arm_a, arm_b))):
+    for names, pair in ((("hip", "knee", "ankle", "foot"), legs), (arm_roles, arms)):
         apart = sum((pose[a] - pose[b] for a, b in zip(pair[0][:2], pair[1][:2], strict=True)), start=np.zeros(3))
         sides = ("left", "right") if apart @ left > 0 else ("right", "left")
         for side, chain in zip(sides, pair, strict=True):
             roles.update({f"{side}_{name}": joint for name, joint in zip(names, chain, strict=False)})
-    above = [child for child in tree.children[chest] if child not in (arm_a[0], arm_b[0])]
-    above = [child for child in above if child not in arm_a + arm_b and pose[child][up] >= height[chest] - 0.05 * span]
+    above = [child for child in tree.children[chest] if child not in arms[0] + arms[1]]
+    above = [child for child in above if pose[child][up] >= pose[chest][up] - 0.05 * span]
     if not above:
         return None
-    neck = max(above, key=lambda child: float(tree.reach[child]) + height[child] / max(span, 1e-12))
-    chain = tree.limb(neck)
+    chain = tree.limb(max(above, key=lambda child: float(tree.reach[child]) + pose[child][up] / max(span, 1e-12)))
     while len(chain) > 2 and np.linalg.norm(pose[chain[0]] - pose[chest]) < 0.02 * span:
         chain = chain[1:]
     roles["neck"], roles["head"] = chain[0], chain[min(1, len(chain) - 1)]
     return roles
+
+
+def _limbs(tree: _Tree, up: int) -> tuple[int, tuple[Chain, Chain], int, tuple[Chain, Chain]] | None:
+    """Pelvis, legs, chest and arms: the longest two pairs of limbs of which one hangs below the other."""
+    height = tree.pose[:, up]
+    span = float(np.ptp(height))
+    every = [(joint, pair) for joint in range(len(height)) for pair in tree.pairs(joint)]
+    every = sorted(every, key=lambda item: -tree.reach[item[1][0][0]])[:MAX_PAIRS]
+    best: tuple[int, tuple[Chain, Chain], int, tuple[Chain, Chain]] | None = None
+    longest = 0.0
+    for pelvis, legs in every:
+        hangs = all(height[leg[-1]] < height[pelvis] - 0.1 * span for leg in legs)
+        for chest, arms in every if hangs else []:
+            size = float(tree.reach[legs[0][0]] + tree.reach[arms[0][0]])
+            higher = height[chest] >= height[pelvis] + 0.1 * span
+            if size > longest and higher and _is_above(pelvis, chest, tree.parents, legs[0] + legs[1]):
+                best, longest = (pelvis, legs, chest, arms), size
+    return best
+
+
+def _left(legs: tuple[Chain, Chain], pose: NDArray[np.float64], up: int) -> NDArray[np.float64]:
+    """A direction [3] to the body's left: up x forward, forward where the feet point (the usual axis without feet)."""
+    forward = sum((pose[leg[min(3, len(leg) - 1)]] - pose[leg[2]] for leg in legs), start=np.zeros(3))
+    forward[up] = 0.0
+    if np.linalg.norm(forward) < 0.01 * np.ptp(pose[:, up]):
+        forward = np.array([0.0, 0.0, 1.0]) if up == 1 else np.array([0.0, -1.0, 0.0])
+    return np.cross(np.eye(3)[up], forward)
 
 
 def _is_above(pelvis: int, chest: int, parents: Sequence[int], legs: Chain) -> bool:

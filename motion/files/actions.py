@@ -1,8 +1,9 @@
 """Folders of labelled clips as tables: ``<source>/clips.parquet`` beside ``<source>/joints.npz``.
 
-- One row a clip: labels, captions, split, licence; its frames lie in one int16 array of differences, 22 joints at 20 fps.
-- ``class_text`` also becomes a template caption (with the style, where there is one), so that clips nobody described are
-  found by words.
+- One row a clip: labels, captions, split, licence; its frames lie in one int16 array of differences, 22 joints at 20
+  fps.
+- ``class_text`` also becomes a template caption (with the style, where there is one), so that clips nobody described
+  are found by words.
 - The array of one source is held once and reread for the next: memory does not grow with the number of sources.
 """
 
@@ -60,17 +61,21 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)  # type: ignore[no-untyped-call]
+        table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise FileFormatError(f"{path}: no readable Parquet ({error}); copy the folder again") from error
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
-        raise FileFormatError(f"{path}: lacks the column {missing[0]!r}, has {table.column_names[:12]}; see read_actions")
+        raise FileFormatError(
+            f"{path}: lacks the column {missing[0]!r}, has {table.column_names[:12]}; see read_actions"
+        )
     rows: list[dict[str, Any]] = table.to_pylist()
     for row in rows:
         for name, kind in COLUMNS.items():
             if not isinstance(row[name], kind) and not (kind is float and isinstance(row[name], int)):
-                raise FileFormatError(f"{path}: {name} is {row[name]!r} in clip {row['clip_id']!r}; write a {kind.__name__}")
+                raise FileFormatError(
+                    f"{path}: {name} is {row[name]!r} in clip {row['clip_id']!r}; write a {kind.__name__}"
+                )
     return rows
 
 
@@ -81,7 +86,9 @@ def _array_mark(path: Path) -> tuple[str, int]:
     with open_npz(path) as archive:
         info = archive.member("delta")
         if len(info.shape) != 3 or info.shape[1:] != (len(SMPL_22), 3):
-            raise FileFormatError(f"{path}: 'delta' has shape {list(info.shape)}, expected [frames, 22, 3]; copy it again")
+            raise FileFormatError(
+                f"{path}: 'delta' has shape {list(info.shape)}, expected [frames, 22, 3]; copy it again"
+            )
         return f"{info.checksum:08x}", info.shape[0]
 
 

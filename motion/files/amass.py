@@ -1,7 +1,7 @@
 """AMASS-style .npz: SMPL-H and SMPL-X poses become joints without a body model.
 
-- The licensed body models are not needed to find a motion: rotations are applied to a mean skeleton of our own (rounded,
-  symmetric), and the notes say so. Positions differ from the model's by a few centimetres, by body shape.
+- The licensed body models are not needed to find a motion: rotations are applied to a mean skeleton of our own
+  (rounded, symmetric), and the notes say so. Positions differ from the model's by a few centimetres, by body shape.
 - AMASS is z up; pelvis positions are turned, not translations alone.
 - Both spellings of the frame rate occur; ``gender`` may be bytes; files that hold only a shape are no motions.
 """
@@ -72,7 +72,9 @@ def read_amass(archive: Npz, path: Path) -> Clip:
     notes = {"skeleton": "mean skeleton: the body shape in the file is not used"}
     trans = _numbers(archive, "trans", path) if "trans" in archive else np.zeros((len(poses), 3))
     if trans.shape != (len(poses), 3):
-        raise FileFormatError(f"{path}: trans has shape {list(trans.shape)} for {len(poses)} poses; copy the file again")
+        raise FileFormatError(
+            f"{path}: trans has shape {list(trans.shape)} for {len(poses)} poses; copy the file again"
+        )
     check_finite(poses, path)
     check_finite(trans, path)
     fps = rate_of(archive, path)
@@ -111,4 +113,5 @@ def rotation_matrices(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     x, y, z = np.moveaxis(vectors / np.maximum(angle[..., 0], 1e-12), -1, 0)
     zero = np.zeros_like(x)
     cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
-    return np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * (cross @ cross)
+    out: NDArray[np.float64] = np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * (cross @ cross)
+    return out

@@ -1,7 +1,9 @@
 """Arrays of joints or features, .npy and .npz: recognised by shape, decoded, and written back.
 
-- ``[T, J, 3]`` is joints: J = 22 (SMPL-22), 21 (KIT), or 24, 52, 55 of which the first 22 are taken (SMPL, SMPL-H, SMPL-X).
-- ``[T, 263]``, ``[T, 251]``, ``[T, 272]`` are features and are decoded. ``[T, 66]`` is refused: it may be poses or places.
+- ``[T, J, 3]`` is joints: J = 22 (SMPL-22), 21 (KIT), or 24, 52, 55 of which the first 22 are taken (SMPL, SMPL-H,
+  SMPL-X).
+- ``[T, 263]``, ``[T, 251]``, ``[T, 272]`` are features and are decoded. ``[T, 66]`` is refused: it may be poses or
+  places.
 - A .npy knows no rate: 20 fps is assumed for 22 joints, 12.5 for KIT's 21, 30 for 272 features, and said.
 - The .npz that Remora writes carries skeleton, rate, captions and labels, and nothing of it is guessed when it is read.
 """
@@ -160,9 +162,7 @@ def _clip_of_features(array: NDArray[Any], path: Path, fps: float | None, captio
     )
 
 
-def _of_named_rig(
-    archive: Npz, array: NDArray[Any], path: Path, fps: float | None, joint_map: JointMap | None
-) -> Clip:
+def _of_named_rig(archive: Npz, array: NDArray[Any], path: Path, fps: float | None, joint_map: JointMap | None) -> Clip:
     """Joints whose file names them: any rig."""
     names = [str(name) for name in archive.read("names").reshape(-1)]
     parents_array = archive.read("parents").reshape(-1)
@@ -208,7 +208,9 @@ def _read_own(archive: Npz, path: Path) -> Clip:
 
     skeleton = SKELETONS.get(archive.text("skeleton"))
     if skeleton is None:
-        raise FileFormatError(f"{path}: skeleton {archive.text('skeleton')!r} is unknown; known are {', '.join(SKELETONS)}")
+        raise FileFormatError(
+            f"{path}: skeleton {archive.text('skeleton')!r} is unknown; known are {', '.join(SKELETONS)}"
+        )
     joints = archive.read("joints")
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints) or joints.dtype.kind != "f":
         raise FileFormatError(f"{path}: joints have shape {list(joints.shape)}, expected [T, {len(skeleton)}, 3]")
@@ -221,6 +223,8 @@ def _read_own(archive: Npz, path: Path) -> Clip:
         labels = {str(key): str(value) for key, value in json.loads(archive.text("labels")).items()}
         source = Source(**json.loads(archive.text("source")))
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise FileFormatError(f"{path}: its captions, labels or source are damaged ({error}); write it again") from error
+        raise FileFormatError(
+            f"{path}: its captions, labels or source are damaged ({error}); write it again"
+        ) from error
     fps = rate_of(archive, path) or ASSUMED_FPS[skeleton.name]
     return Clip(np.ascontiguousarray(joints, dtype=np.float32), skeleton, fps, captions, source, labels)

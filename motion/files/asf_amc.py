@@ -1,6 +1,7 @@
 """Acclaim ASF/AMC: a skeleton file and beside it one motion file a take (CMU, HDM05).
 
-- The skeleton of ``02_05.amc`` is ``02_05.asf``, else the ASF whose name it begins with (``02.asf``), else the only one there.
+- The skeleton of ``02_05.amc`` is ``02_05.asf``, else the ASF whose name it begins with (``02.asf``), else the only one
+  there.
 - A bone's rotation is given in its own axes: ``C M C^-1``, where C comes from ``axis`` and M applies the ``dof`` in the
   order they are listed. Joints are the places where bones begin; the tips of the last bones are kept as ends.
 - Lengths are in ``1 / length`` inches (CMU: 1/0.45 inch), unless that gives nobody's leg. The frame rate is not in the
@@ -33,7 +34,7 @@ _AXES = {"x": 0, "y": 1, "z": 2}
 
 @dataclass
 class Bone:
-    """One bone of an ASF: its vector at rest [3] (world axes, file units), its axes C [3, 3], and its degrees of freedom."""
+    """One bone of an ASF: vector at rest [3] (world axes, file units), axes C [3, 3], and degrees of freedom."""
 
     name: str
     vector: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
@@ -284,7 +285,9 @@ def parse_amc(text: str, asf: Asf, path: Path) -> tuple[dict[str, NDArray[np.flo
     for bone, array in values.items():
         bad = ~(np.abs(array) < 1e8).all(axis=1)
         if bad.any():
-            raise FileFormatError(f"{path}: bone {bone!r} has a wrong number in frame {int(bad.argmax())}; drop the take")
+            raise FileFormatError(
+                f"{path}: bone {bone!r} has a wrong number in frame {int(bad.argmax())}; drop the take"
+            )
     return values, degrees
 
 
@@ -294,10 +297,10 @@ def _layout(lines: list[list[str]], asf: Asf, path: Path) -> list[tuple[str, int
     for words in lines:
         bone = asf.bones.get(words[0])
         if bone is None:
-            raise FileFormatError(f"{path}: bone {words[0][:40]!r} is not in the ASF; the two files do not belong together")
+            raise FileFormatError(f"{path}: bone {words[0][:40]!r} is not in the ASF; the files do not belong together")
         if len(words) - 1 != len(bone.dof):
             raise FileFormatError(
-                f"{path}: bone {bone.name!r} has {len(words) - 1} values, its skeleton {len(bone.dof)} degrees of freedom; "
+                f"{path}: bone {bone.name!r} has {len(words) - 1} values, its skeleton wants {len(bone.dof)}; "
                 "the file is cut off or has another skeleton"
             )
         layout.append((bone.name, len(bone.dof)))

@@ -1,4 +1,5 @@
-"""The last step of every reader: positions of some rig become a clip in metres, y up, with its assumptions written down.
+"""The last step of every reader: positions of some rig become a clip in metres, y up, with its assumptions written
+down.
 
 - One place decides about unit, up axis, non-finite values and notes, so that all readers guess alike.
 - Left and right are checked: toes that point backwards mean swapped sides, and that is said, not repaired.

@@ -1,7 +1,7 @@
 """BVH of any rig: hierarchy, channels, forward kinematics, SMPL-22.
 
-- Channels are read as the file lists them: any order, three or six (or none) at any joint. Rotations are intrinsic in the
-  listed order; position channels replace the OFFSET, at the root and below.
+- Channels are read as the file lists them: any order, three or six (or none) at any joint. Rotations are intrinsic in
+  the listed order; position channels replace the OFFSET, at the root and below.
 - End sites are kept as places: where a rig has no toe joint, the foot's end site is the toe.
 - The numbers are one block: parsed once, counted against the channels. The declared number of frames is never trusted
   with memory; too few rows are an error, one missing or a surplus is taken and said.
@@ -22,7 +22,15 @@ from motion.clip import Clip
 from motion.errors import FileFormatError
 from motion.files.build import clip_of_rig, standing_axis
 from motion.files.conventions import snap_rate, starts_with_calibration
-from motion.files.rig import FRAMES_AT_ONCE, MAX_DEPTH, MAX_JOINTS, Rig, ancestors_of, euler_rotations, forward_kinematics
+from motion.files.rig import (
+    FRAMES_AT_ONCE,
+    MAX_DEPTH,
+    MAX_JOINTS,
+    Rig,
+    ancestors_of,
+    euler_rotations,
+    forward_kinematics,
+)
 from motion.files.text import decode_names, parse_numbers, read_bytes
 from motion.joint_names import side_and_word
 from motion.retarget import JointMap, JointPlan, apply_plan, plan_joints
@@ -55,9 +63,7 @@ def read_bvh(path: Path, *, joint_map: JointMap | None = None) -> list[Clip]:
     """
     file = parse_bvh(read_bytes(path, "BVH"), path)
     rest = _rest(file)
-    plan = plan_joints(
-        file.rig.names, file.rig.parents, rest, joint_map=joint_map, poses=partial(_some_poses, file)
-    )
+    plan = plan_joints(file.rig.names, file.rig.parents, rest, joint_map=joint_map, poses=partial(_some_poses, file))
     positions, kept = bvh_positions(file, plan)
     notes = dict(file.notes)
     narrow = JointPlan(plan.weights[:, kept], plan.guessed_toes, plan.notes)
@@ -145,7 +151,7 @@ def parse_bvh(data: bytes, path: Path) -> BvhFile:
     declared, time_text, block = _parse_motion_head(data[match.end() :], path)
     fps = snap_rate(time_text.replace(",", "."))
     if fps is None:
-        raise FileFormatError(f"{path}: Frame Time {time_text!r} is no time between frames; write seconds, as 0.0333333")
+        raise FileFormatError(f"{path}: Frame Time {time_text!r} is no frame time; write seconds, as 0.0333333")
     rows, notes = _rows(parse_numbers(block, path, "motion rows"), declared, n_channels, path)
     notes["frame_time"] = f"{time_text} s read as {fps:g} fps"
     return BvhFile(rig, positions, rotations, rows, fps, notes)
@@ -154,10 +160,12 @@ def parse_bvh(data: bytes, path: Path) -> BvhFile:
 def _parse_motion_head(data: bytes, path: Path) -> tuple[int, str, bytes]:
     """Declared number of frames, frame time as printed, and the block of numbers."""
     head = re.match(
-        rb"\s*Frames\s*:\s*([+-]?\d{1,18}(?:\.0*)?)\s+Frame\s*Time\s*:\s*(\S{1,40})[^\n]*\n?", data[:1000], re.IGNORECASE
+        rb"\s*Frames\s*:\s*([+-]?\d{1,18}(?:\.0*)?)\s+Frame\s*Time\s*:\s*(\S{1,40})[^\n]*\n?",
+        data[:1000],
+        re.IGNORECASE,
     )
     if head is None:
-        raise FileFormatError(f"{path}: 'Frames:' and 'Frame Time:' do not follow MOTION; the file is cut off or damaged")
+        raise FileFormatError(f"{path}: no 'Frames:' and 'Frame Time:' after MOTION; the file is cut off or damaged")
     return int(float(head.group(1))), head.group(2).decode("latin-1"), data[head.end() :]
 
 
@@ -170,12 +178,13 @@ def _rows(
     n_rows, rest = divmod(len(numbers), n_channels)
     if rest:
         raise FileFormatError(
-            f"{path}: the last row has {rest} of {n_channels} numbers (after {n_rows} whole rows, {declared} declared); "
+            f"{path}: the last row has {rest} of {n_channels} numbers ({n_rows} whole rows, {declared} declared); "
             "the file is cut off or its CHANNELS are wrong, export it again"
         )
     if n_rows == 0 or declared <= 0 or n_rows < declared - 1:
         raise FileFormatError(
-            f"{path}: declares {declared} frames but holds {n_rows}; the file is cut off or its count is wrong, export it again"
+            f"{path}: declares {declared} frames but holds {n_rows}; "
+            "the file is cut off or its count is wrong, export it again"
         )
     notes = {}
     if n_rows != declared:
@@ -197,7 +206,7 @@ class _Hierarchy:
 
     def __init__(self, text: str, path: Path) -> None:
         self.path = path
-        self.words = re.findall(r"[{}]|[^\s{}]+", text)
+        self.words: list[str] = re.findall(r"[{}]|[^\s{}]+", text)
         self.at = 0
         self.names: list[str] = []
         self.parents: list[int] = []
@@ -238,7 +247,9 @@ class _Hierarchy:
         if len(self.names) >= MAX_JOINTS:
             raise FileFormatError(f"{self.path}: more than {MAX_JOINTS} joints; this is not a human rig")
         if len(stack) >= MAX_DEPTH:
-            raise FileFormatError(f"{self.path}: joint {name!r} lies over {MAX_DEPTH} levels deep; this is not a human rig")
+            raise FileFormatError(
+                f"{self.path}: joint {name!r} lies over {MAX_DEPTH} levels deep; this is not a human rig"
+            )
         if not end and any(self.names[above] == name for above in stack):
             raise FileFormatError(f"{self.path}: joint {name!r} is its own ancestor (a cycle); rename or remove one")
         self.names.append(name)

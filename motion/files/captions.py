@@ -1,11 +1,12 @@
 """Sentences about clips that stand beside them: caption files, and the names of files themselves.
 
-- A caption file (``--captions``) is csv, tsv, json, jsonl or parquet with the columns ``clip`` (or ``take``, ``file``) and
-  ``caption``; ``start_s`` and ``end_s`` are optional seconds. JSON may also be ``{clip: sentence or list of sentences}``.
-- A clip is named by its path inside the source, with or without suffix, or by its bare name where that is not ambiguous. A
-  name that matches nothing is an error: silence would lose captions.
-- A file name makes a *template* caption only where it holds words of three letters with a vowel (numbers and ``take03`` are
-  none): ``salsa_10`` -> "salsa". Names of the Bandai Namco sets, ``dataset-1_walk-back_old_001``, say content
+- A caption file (``--captions``) is csv, tsv, json, jsonl or parquet with the columns ``clip`` (or ``take``, ``file``)
+  and ``caption``; ``start_s`` and ``end_s`` are optional seconds. JSON may also be ``{clip: sentence or list of
+  sentences}``.
+- A clip is named by its path inside the source, with or without suffix, or by its bare name where that is not
+  ambiguous. A name that matches nothing is an error: silence would lose captions.
+- A file name makes a *template* caption only where it holds words of three letters with a vowel (numbers and ``take03``
+  are none): ``salsa_10`` -> "salsa". Names of the Bandai Namco sets, ``dataset-1_walk-back_old_001``, say content
   and style: "walk back, old style".
 """
 
@@ -29,14 +30,16 @@ TEXT_COLUMNS = ("caption", "text", "captions", "description", "sentence")
 _BANDAI = re.compile(r"dataset-\d+_(?P<content>[a-z-]+)_(?P<style>[a-z]+)_\d+$")
 _BANDAI_WORDS = {"bye": "wave goodbye with one hand", "byebye": "wave goodbye with both hands", "dash": "sprint"}
 _NO_WORDS = frozenset(
-    "take takes clip clips mocap bvh amc npy npz seq sequence trial dataset data motion anim animation final copy export "
-    "test sample subject skeleton character cut scene session rec recording new tmp temp output joints poses stageii".split()
+    "take takes clip clips mocap bvh amc npy npz seq sequence trial dataset data motion anim animation final copy "
+    "export test sample subject skeleton character cut scene session rec recording new tmp temp output joints poses "
+    "stageii".split()
 )
 _PIECES = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]+")
 
 
 def caption_of_name(stem: str) -> tuple[Caption | None, Mapping[str, str]]:
-    """A template caption from a file's stem, and labels (``class_id``, ``class_text``, ``style``) where the name has them.
+    """A template caption from a file's stem, and labels (``class_id``, ``class_text``, ``style``) where the name has
+    them.
 
     ``(None, {})`` when the name holds no words.
     """
@@ -79,7 +82,9 @@ def read_captions(path: Path) -> dict[str, tuple[Caption, ...]]:
     elif suffix == ".parquet":
         rows = _parquet(path)
     else:
-        raise FileFormatError(f"{path}: caption files end in .csv, .tsv, .json, .jsonl or .parquet; rename or convert it")
+        raise FileFormatError(
+            f"{path}: caption files end in .csv, .tsv, .json, .jsonl or .parquet; rename or convert it"
+        )
     found: dict[str, list[Caption]] = {}
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, Mapping):
@@ -113,7 +118,9 @@ def _seconds(row: Mapping[str, Any], names: tuple[str, ...], path: Path, number:
     if math.isnan(seconds):
         return 0.0
     if not 0.0 <= seconds < 1e7:
-        raise FileFormatError(f"{path}: entry {number} has {names[0]} {value!r}; write seconds from the clip's beginning")
+        raise FileFormatError(
+            f"{path}: entry {number} has {names[0]} {value!r}; write seconds from the clip's beginning"
+        )
     return seconds
 
 
@@ -159,7 +166,7 @@ def _parquet(path: Path) -> Iterable[Mapping[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)  # type: ignore[no-untyped-call]
+        table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise FileFormatError(f"{path}: no readable Parquet ({error}); write it again") from error
     rows: list[Mapping[str, Any]] = table.to_pylist()

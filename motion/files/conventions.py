@@ -1,8 +1,8 @@
 """What motion files do not say, and how it is guessed: unit, up axis, frame rate, a calibration pose in front.
 
 - Each guess is a pure function of the joints; a reader writes what was assumed into the clip's notes.
-- The unit comes from the leg: nobody's measures a tenth or ten times of another's. Metres, centimetres and millimetres are
-  tried first; inches and the CMU unit (1/0.45 inch) only where those give no leg of a human.
+- The unit comes from the leg: nobody's measures a tenth or ten times of another's. Metres, centimetres and millimetres
+  are tried first; inches and the CMU unit (1/0.45 inch) only where those give no leg of a human.
 - y is up unless the rest pose or the motion says otherwise beyond doubt: people lie down, floors do not stand up.
 - Printed frame times are rounded: 0.0333 means 30 frames per second.
 """
@@ -41,10 +41,11 @@ def guess_unit(leg: float, *, cmu_names: bool = False) -> tuple[float, str]:
 
 
 def guess_up(joints: NDArray[Any], expected: int = 1) -> int:
-    """The up axis (0 x, 1 y, 2 z) of SMPL-22 ``joints`` [T, 22, 3], the ``expected`` one unless the body says otherwise.
+    """The up axis (0 x, 1 y, 2 z) of SMPL-22 ``joints`` [T, 22, 3], the ``expected`` one unless the body says
+    otherwise.
 
-    Another axis is believed when trunks point along it in most frames, ankles come down to its zero and the pelvis keeps
-    a leg's length from there: somebody lying on the floor does none of the last two.
+    Another axis is believed when trunks point along it in most frames, ankles come down to its zero and the pelvis
+    keeps a leg's length from there: somebody lying on the floor does none of the last two.
     """
     pelvis, neck = joints[:, 0], joints[:, SMPL_22.index("neck")]
     trunk = np.median(_unit(neck - pelvis), axis=0)
@@ -92,8 +93,8 @@ def snap_rate(text: str) -> float | None:
 def starts_with_calibration(joints: NDArray[Any], fps: float) -> bool:
     """Whether frame 0 of SMPL-22 ``joints`` [T, 22, 3] is a T-pose or rest pose put in front of the motion.
 
-    It is one when both arms stretch sideways or hang straight over straight vertical legs in it, and the body then jumps
-    to frame 1 by far more than it ever moves in the frames that follow.
+    It is one when both arms stretch sideways or hang straight over straight vertical legs in it, and the body then
+    jumps to frame 1 by far more than it ever moves in the frames that follow.
     """
     if len(joints) < 4:
         return False
@@ -101,7 +102,11 @@ def starts_with_calibration(joints: NDArray[Any], fps: float) -> bool:
     local = window - window[:, :1]
     steps = np.linalg.norm(np.diff(local, axis=0), axis=-1).mean(axis=-1)
     leg = leg_length(window[:1])
-    if steps[0] < 0.04 * leg or steps[0] < 6.0 * float(np.median(steps[1:])) or steps[0] < 2.5 * np.percentile(steps[1:], 90):
+    if (
+        steps[0] < 0.04 * leg
+        or steps[0] < 6.0 * float(np.median(steps[1:]))
+        or steps[0] < 2.5 * np.percentile(steps[1:], 90)
+    ):
         return False
     first = window[0].astype(np.float64)
     straight = []

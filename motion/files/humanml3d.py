@@ -1,11 +1,11 @@
 """Folders of the text-motion field: HumanML3D, KIT-ML, MotionStreamer's and MotionMillion's 272-dim sets.
 
-- A folder is one when it holds ``new_joints``, ``new_joint_vecs`` or ``motion_data`` with arrays in it. What it is exactly
-  (22 or 21 joints; 263, 251 or 272 features) is read off the first array's header, not off its name.
+- A folder is one when it holds ``new_joints``, ``new_joint_vecs`` or ``motion_data`` with arrays in it. What it is
+  exactly (22 or 21 joints; 263, 251 or 272 features) is read off the first array's header, not off its name.
 - Joints are preferred over features where both are there: the same numbers without decoding.
 - ``texts/<id>.txt`` has a caption a line, ``sentence#word/POS ...#start#end``; from = to = 0 or NaN is the whole clip.
-- Split files (``train.txt``, ``val.txt``, ``test.txt``; ``all.txt`` for the rest) name ids. Ids that are listed but not there
-  are one rejected take a split file, not thousands.
+- Split files (``train.txt``, ``val.txt``, ``test.txt``; ``all.txt`` for the rest) name ids. Ids that are listed but not
+  there are one rejected take a split file, not thousands.
 - An id that begins with M is the mirror image of the one without.
 """
 
@@ -36,7 +36,7 @@ KINDS: Mapping[tuple[int, ...], tuple[str, float]] = {
 
 def is_humanml3d(folder: Path) -> bool:
     """Whether ``folder`` has arrays laid out as HumanML3D, KIT-ML or a 272-dim set."""
-    return any((folder / name).is_dir() for name in ARRAY_FOLDERS) and bool(_arrays(folder))
+    return any((folder / name).is_dir() and any((folder / name).glob("*.npy")) for name in ARRAY_FOLDERS)
 
 
 def _arrays(folder: Path) -> dict[str, Path]:
@@ -142,5 +142,7 @@ def _seconds(text: str, path: Path, number: int) -> float:
     try:
         value = float(text)
     except ValueError as error:
-        raise FileFormatError(f"{path}: line {number} has {text[:20]!r} where seconds belong; repair the line") from error
+        raise FileFormatError(
+            f"{path}: line {number} has {text[:20]!r} where seconds belong; repair the line"
+        ) from error
     return value if math.isfinite(value) and value > 0.0 else 0.0

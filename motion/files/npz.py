@@ -124,24 +124,27 @@ def open_npz(path: Path) -> Iterator[Npz]:
 def _header(stream: IO[bytes], size: int, where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether columns come first, and type; checked against the ``size`` of the file in bytes."""
     try:
-        version = npy_format.read_magic(stream)  # type: ignore[no-untyped-call]
+        version = npy_format.read_magic(stream)
         if version == (1, 0):
-            shape, fortran, dtype = npy_format.read_array_header_1_0(stream)  # type: ignore[no-untyped-call]
+            shape, fortran, dtype = npy_format.read_array_header_1_0(stream)
         else:
-            shape, fortran, dtype = npy_format.read_array_header_2_0(stream)  # type: ignore[no-untyped-call]
+            shape, fortran, dtype = npy_format.read_array_header_2_0(stream)
     except (
         ValueError, TypeError, SyntaxError, MemoryError, RecursionError, EOFError, OverflowError, tokenize.TokenError
     ) as error:  # fmt: skip
         message = str(error).split("\n", 1)[0][:120]
         raise FileFormatError(f"{where}: no readable npy array ({message}); save it again with numpy.save") from error
     if dtype.hasobject:
-        raise FileFormatError(f"{where}: holds pickled Python objects, which are never loaded; save plain number arrays")
+        raise FileFormatError(
+            f"{where}: holds pickled Python objects, which are never loaded; save plain number arrays"
+        )
     if dtype.kind not in "fiubSU":
         raise FileFormatError(f"{where}: holds values of type {dtype}; save plain numbers (float32)")
     wanted = math.prod(shape) * dtype.itemsize
     if any(length < 0 for length in shape) or wanted > size:
         raise FileFormatError(
-            f"{where}: declares shape {list(shape)} of {dtype}, {wanted} bytes, but holds {size}; it is cut off, copy it again"
+            f"{where}: declares shape {list(shape)} of {dtype}, "
+            f"{wanted} bytes, but holds {size}; it is cut off, copy it again"
         )
     if wanted > MAX_ARRAY_BYTES:
         raise FileFormatError(f"{where}: {wanted / 2**30:.1f} GiB, more than 1; cut the recording into takes")

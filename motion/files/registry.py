@@ -1,14 +1,13 @@
 """Which suffix is read or written by what: the plug-in point for file formats.
 
-- A reader takes a path (and ``joint_map=``) and returns clips; a writer takes a clip and a path. A new format is one file
-  and one call of :func:`register_reader` or :func:`register_writer`.
+- A reader takes a path (and ``joint_map=``) and returns clips; a writer takes a clip and a path. A new format is one
+  file and one call of :func:`register_reader` or :func:`register_writer`.
 - Entries are ``"module:function"`` until they are used, so that naming a format imports nothing heavy.
 - Writing is all or nothing: a new file takes the place of an old one only when it is complete.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,7 +40,7 @@ WRITERS: dict[str, Writer | str] = {
 
 
 def register_reader(suffix: str, reader: Reader | str) -> None:
-    """Read files of ``suffix`` (with its dot) by ``reader(path, joint_map=...) -> list[Clip]`` or ``"module:function"``."""
+    """Read files of ``suffix`` (with dot) by ``reader(path, joint_map=...) -> list[Clip]`` or ``"module:function"``."""
     READERS[_checked(suffix)] = reader
 
 
@@ -82,7 +81,9 @@ def read(
     if captions is not None:
         from motion.files.sources import open_source
 
-        return [clip for take in open_source(file, captions=Path(captions), joint_map=joint_map) for clip in take.read()]
+        return [
+            clip for take in open_source(file, captions=Path(captions), joint_map=joint_map) for clip in take.read()
+        ]
     entry = READERS.get(file.suffix.lower())
     if not file.exists():
         raise FileFormatError(f"{file}: no such file; check the path")
@@ -136,8 +137,10 @@ def write(clip: Clip, path: str | Path) -> None:
     draft = file.with_name(f".{file.stem}.{secrets.token_hex(4)}{file.suffix}")
     try:
         writer(clip, draft)
-        os.replace(draft, file)
+        draft.replace(file)
     except OSError as error:
-        raise FileFormatError(f"{file}: cannot be written ({error.strerror or error}); check rights and space") from error
+        raise FileFormatError(
+            f"{file}: cannot be written ({error.strerror or error}); check rights and space"
+        ) from error
     finally:
         draft.unlink(missing_ok=True)

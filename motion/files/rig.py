@@ -64,7 +64,7 @@ def check_tree(names: Sequence[str], parents: Sequence[int], where: str) -> None
         depth[joint] = depth[parent] + 1 if parent >= 0 else 0
         if depth[joint] > MAX_DEPTH:
             raise FileFormatError(
-                f"{where}: joint {names[joint]!r} lies {depth[joint]} levels deep, more than {MAX_DEPTH}; not a human rig"
+                f"{where}: joint {names[joint]!r} lies {depth[joint]} levels deep, over {MAX_DEPTH}; not a human rig"
             )
 
 
@@ -151,7 +151,7 @@ def euler_rotations(order: Sequence[int], angles: NDArray[np.float64]) -> NDArra
 
 
 def _three_axes(order: Sequence[int], angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The closed form of three different axes: one pass instead of two matrix products (a third of the reader's time)."""
+    """The closed form for three different axes: one pass instead of two matrix products."""
     i, j, k = order
     sign = 1.0 if (j - i) % 3 == 1 else -1.0  # even permutation of x, y, z or odd
     cos, sin = np.cos(angles), np.sin(angles) * sign

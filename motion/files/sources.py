@@ -1,8 +1,10 @@
 """A path becomes a source: which kind of folder it is, and its takes in stable order.
 
-- Kinds are recognised by what lies in a folder, never by its name: tables of clips, HumanML3D-like folders, loose files.
+- Kinds are recognised by what lies in a folder, never by its name: tables of clips, HumanML3D-like folders, loose
+  files.
 - A folder may mix kinds and nest them; links are followed, but no folder is entered twice (a loop of links ends there).
-- Files of other kinds are ignored (licences, videos, statistics); a damaged motion file is listed and fails when it is read.
+- Files of other kinds are ignored (licences, videos, statistics); a damaged motion file is listed and fails when it is
+  read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a source hands out: references to takes, cheap to list, read one by one.
 
 - Listing never opens a motion: a reference knows its name and a stamp that changes when the take does.
-- Reading may fail, listing not: a damaged file is a reference whose ``read`` raises, so that it can be reported and skipped.
+- Reading may fail, listing not: a damaged file is a reference whose ``read`` raises, so that it can be reported and
+  skipped.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class TakeRef:
 
 @dataclass(frozen=True)
 class TakeSource:
-    """A folder or file of motions: what ``kind`` it was recognised as, its ``dataset`` name, its takes in stable order."""
+    """A folder or file of motions: its ``kind``, its ``dataset`` name, its takes in stable order."""
 
     path: Path
     kind: str

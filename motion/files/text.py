@@ -18,7 +18,7 @@ MAX_TEXT_BYTES = 256 * 2**20
 
 
 def read_bytes(path: Path, kind: str, limit: int = MAX_TEXT_BYTES) -> bytes:
-    """The bytes of a text file of ``kind`` (a word for messages), without byte-order mark, lines ended by ``\\n``.
+    """The bytes of a text file of ``kind`` (a word for messages), without byte-order mark, lines ended by line feeds.
 
     Raises:
         FileFormatError: it cannot be read, is empty, too large, UTF-16/32 or binary.
@@ -66,7 +66,7 @@ def parse_numbers(block: bytes, path: Path, what: str) -> NDArray[np.float64]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)  # NumPy before 2.3 warns where later ones raise
-            return np.fromstring(block, dtype=np.float64, sep=" ")  # type: ignore[call-overload, no-any-return]
+            return np.fromstring(block, dtype=np.float64, sep=" ")
     except (ValueError, DeprecationWarning) as error:
         raise FileFormatError(
             f"{path}: {_first_word(block)!r} in the {what} is no number; the file is damaged, export it again"

@@ -13,10 +13,20 @@ import pytest
 from motion import SMPL_22, Clip
 
 REST = {  # metres from the parent, a T-pose; the right side mirrors the left
-    "spine1": (0, 0.11, 0), "spine2": (0, 0.13, 0), "spine3": (0, 0.06, 0), "neck": (0, 0.21, 0), "head": (0, 0.1, 0.03),
-    "left_hip": (0.09, -0.06, 0), "left_knee": (0.0, -0.39, 0), "left_ankle": (0, -0.42, 0), "left_foot": (0, -0.06, 0.13),
-    "left_collar": (0.07, 0.11, 0), "left_shoulder": (0.11, 0.04, 0), "left_elbow": (0.26, 0, 0), "left_wrist": (0.25, 0, 0),
-}  # fmt: skip
+    "spine1": (0, 0.11, 0),
+    "spine2": (0, 0.13, 0),
+    "spine3": (0, 0.06, 0),
+    "neck": (0, 0.21, 0),
+    "head": (0, 0.1, 0.03),
+    "left_hip": (0.09, -0.06, 0),
+    "left_knee": (0.0, -0.39, 0),
+    "left_ankle": (0, -0.42, 0),
+    "left_foot": (0, -0.06, 0.13),
+    "left_collar": (0.07, 0.11, 0),
+    "left_shoulder": (0.11, 0.04, 0),
+    "left_elbow": (0.26, 0, 0),
+    "left_wrist": (0.25, 0, 0),
+}
 
 
 def rest_offsets() -> np.ndarray:
@@ -40,7 +50,7 @@ def make_bvh_text(
     axes: np.ndarray | None = None,
     newline: str = "\n",
 ) -> str:
-    """A BVH of the SMPL-22 tree from Euler ``angles`` [T, 22, 3] (degrees, in listed order) and ``root`` [T, 3] metres."""
+    """A BVH of the SMPL-22 tree from Euler ``angles`` [T, 22, 3] (degrees, as listed) and ``root`` [T, 3] metres."""
     orders = [orders] * 22 if isinstance(orders, str) else orders
     offsets = rest_offsets() @ (np.eye(3) if axes is None else axes).T * scale
     lines = ["HIERARCHY"]
@@ -53,7 +63,9 @@ def make_bvh_text(
         lines.extend([f"{pad}{'JOINT' if depth else 'ROOT'} {names[at]}", pad + "{"])
         lines.append(f"{pad}\tOFFSET " + " ".join(f"{value:.6f}" for value in offsets[at]))
         turns = " ".join(f"{axis}rotation" for axis in orders[at])
-        lines.append(f"{pad}\tCHANNELS 6 Xposition Yposition Zposition {turns}" if not depth else f"{pad}\tCHANNELS 3 {turns}")
+        lines.append(
+            f"{pad}\tCHANNELS 6 Xposition Yposition Zposition {turns}" if not depth else f"{pad}\tCHANNELS 3 {turns}"
+        )
         for child in children:
             joint(child, depth + 1)
         if not children:

@@ -65,7 +65,9 @@ def test_named_joints_of_any_rig(some_clip: Clip, tmp_path: Path) -> None:
     parents = [-1, 0] + [0] * 20
     np.savez(tmp_path / "a.npz", joints=some_clip.joints[:, order], names=names[order], parents=parents, fps=30)
     (clip,) = read(tmp_path / "a.npz")
-    limbs = [i for i, name in enumerate(SMPL_22.names) if name.split("_")[-1] in ("hip", "knee", "ankle", "elbow", "wrist")]
+    limbs = [
+        i for i, name in enumerate(SMPL_22.names) if name.split("_")[-1] in ("hip", "knee", "ankle", "elbow", "wrist")
+    ]
     np.testing.assert_allclose(clip.joints[:, limbs], some_clip.joints[:, limbs], atol=1e-6)
     np.savez(tmp_path / "b.npz", joints=some_clip.joints, names=names, parents=[*range(1, 22), 0], fps=30)
     with pytest.raises(FileFormatError, match="cycle"):
@@ -107,7 +109,9 @@ def header(shape: str, descr: str = "<f4") -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
-@pytest.mark.parametrize("shape", ["(10000000, 22, 3)", "(99999999999999999, 22, 3)", "(-5, 22, 3)", "(0, 22, 3)", "()"])
+@pytest.mark.parametrize(
+    "shape", ["(10000000, 22, 3)", "(99999999999999999, 22, 3)", "(-5, 22, 3)", "(0, 22, 3)", "()"]
+)
 def test_declared_shapes_are_not_trusted(tmp_path: Path, shape: str) -> None:
     (tmp_path / "a.npy").write_bytes(header(shape) + b"\0" * 64)
     with pytest.raises(FileFormatError):
@@ -115,7 +119,10 @@ def test_declared_shapes_are_not_trusted(tmp_path: Path, shape: str) -> None:
 
 
 def test_zip_bombs_are_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("joints.npy", "w") as out:
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("joints.npy", "w") as out,
+    ):
         out.write(header("(1000000, 22, 3)"))
         for _ in range(264):
             out.write(bytes(1_000_000))
@@ -163,9 +170,15 @@ def test_both_amass_layouts_agree(tmp_path: Path) -> None:
     arrays["poses"][:, 3:66] = np.random.default_rng(0).normal(0, 0.2, (40, 63))
     np.savez(tmp_path / "h.npz", **arrays, mocap_framerate=59.94)
     np.savez(
-        tmp_path / "x.npz", root_orient=arrays["poses"][:, :3], pose_body=arrays["poses"][:, 3:66], trans=arrays["trans"],
-        pose_hand=np.zeros((40, 90)), gender="neutral", mocap_frame_rate=59.94, surface_model_type="smplx",
-    )  # fmt: skip
+        tmp_path / "x.npz",
+        root_orient=arrays["poses"][:, :3],
+        pose_body=arrays["poses"][:, 3:66],
+        trans=arrays["trans"],
+        pose_hand=np.zeros((40, 90)),
+        gender="neutral",
+        mocap_frame_rate=59.94,
+        surface_model_type="smplx",
+    )
     one, two = read(tmp_path / "h.npz")[0], read(tmp_path / "x.npz")[0]
     np.testing.assert_array_equal(one.joints, two.joints)
     assert one.fps == two.fps == 59.94
@@ -184,11 +197,15 @@ def test_rotation_matrices_agree_with_scipy() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"poses": np.zeros((40, 60))}, {"trans": np.zeros((39, 3))}, {"mocap_framerate": 0.0}, {"mocap_framerate": np.nan},
-        {"poses": np.full((40, 156), np.nan)}, {"poses": np.zeros((0, 156)), "trans": np.zeros((0, 3))},
+        {"poses": np.zeros((40, 60))},
+        {"trans": np.zeros((39, 3))},
+        {"mocap_framerate": 0.0},
+        {"mocap_framerate": np.nan},
+        {"poses": np.full((40, 156), np.nan)},
+        {"poses": np.zeros((0, 156)), "trans": np.zeros((0, 3))},
         {"poses": np.array("x")},
     ],
-)  # fmt: skip
+)
 def test_damaged_amass_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     np.savez(tmp_path / "h.npz", **{**amass_arrays(), "mocap_framerate": 120.0, **change})
     with pytest.raises(FileFormatError, match=r"h\.npz"):

@@ -71,7 +71,9 @@ def test_text_variants_change_nothing(some_bvh: MakeBvh) -> None:
         "comma_separated": head + b"MOTION" + re.sub(rb"(?<=[0-9]) (?=[-0-9])", b", ", motion),
         "bom": b"\xef\xbb\xbf" + text,
         "blank_lines": text + b"\n\n \n",
-        "one_long_line": head + b"MOTION" + re.sub(rb"\n(?=[-\d])", b" ", motion).replace(b"0.0333333 ", b"0.0333333\n"),
+        "one_long_line": head
+        + b"MOTION"
+        + re.sub(rb"\n(?=[-\d])", b" ", motion).replace(b"0.0333333 ", b"0.0333333\n"),
         "namespace": re.sub(rb"(ROOT|JOINT) ", rb"\1 Actor01:", text),
         "upper": head.replace(b"Xposition", b"XPOSITION") + b"MOTION" + motion,
         "exponents": text.replace(b" 0.000000 ", b" 0.0e+00 "),
@@ -110,7 +112,9 @@ def test_positions_of_any_joint_replace_its_offset(some_bvh: MakeBvh) -> None:
     at = next(i for i, line in enumerate(lines) if line.strip() == "JOINT left_elbow")
     offset = lines[at + 2].split()[1:]
     lines[at + 2] = "OFFSET 0 0 0"
-    column = 3 + 3 * [line.split()[1] for line in lines if line.split()[:1] in (["ROOT"], ["JOINT"])].index("left_elbow")
+    column = 3 + 3 * [line.split()[1] for line in lines if line.split()[:1] in (["ROOT"], ["JOINT"])].index(
+        "left_elbow"
+    )
     lines[at + 3] = "CHANNELS 6 Xposition Yposition Zposition " + " ".join(lines[at + 3].split()[2:])
     start = next(i for i, line in enumerate(lines) if line.startswith("Frame Time")) + 1
     for row in range(start, start + 4):
@@ -124,12 +128,33 @@ def test_positions_of_any_joint_replace_its_offset(some_bvh: MakeBvh) -> None:
 @pytest.mark.parametrize(
     ("printed", "rate"),
     [
-        ("0.0333333", 30), ("0.033333", 30), ("0.0333", 30), ("0.033", 30), (".0083333", 120), ("0.008333", 120),
-        ("0.00833333", 120), ("0.0083", 120), ("0.016667", 60), ("0.0167", 60), ("0.016683", 59.94), ("0.05", 20), ("0.04", 25),
-        ("0.041667", 24), ("0.02", 50), ("0.01", 100), ("0.1", 10), ("0.08", 12.5), ("0.0333667", 29.97), ("0.0040", 250),
-        ("0", None), ("-0.03", None), ("nan", None), ("1e9", None), ("x", None),
+        ("0.0333333", 30),
+        ("0.033333", 30),
+        ("0.0333", 30),
+        ("0.033", 30),
+        (".0083333", 120),
+        ("0.008333", 120),
+        ("0.00833333", 120),
+        ("0.0083", 120),
+        ("0.016667", 60),
+        ("0.0167", 60),
+        ("0.016683", 59.94),
+        ("0.05", 20),
+        ("0.04", 25),
+        ("0.041667", 24),
+        ("0.02", 50),
+        ("0.01", 100),
+        ("0.1", 10),
+        ("0.08", 12.5),
+        ("0.0333667", 29.97),
+        ("0.0040", 250),
+        ("0", None),
+        ("-0.03", None),
+        ("nan", None),
+        ("1e9", None),
+        ("x", None),
     ],
-)  # fmt: skip
+)
 def test_frame_times_are_snapped(printed: str, rate: float | None) -> None:
     assert snap_rate(printed) == (None if rate is None else pytest.approx(rate, rel=1e-9))
 
@@ -191,7 +216,11 @@ def _naive_positions(path: Path) -> tuple[list[str], np.ndarray]:
         elif words[i] == "}":
             stack.pop()
         i += 1
-    rows = [[float(word) for word in line.split()] for line in text[text.index("Frame Time") :].split("\n")[1:] if line.strip()]
+    rows = [
+        [float(word) for word in line.split()]
+        for line in text[text.index("Frame Time") :].split("\n")[1:]
+        if line.strip()
+    ]
     out = np.zeros((len(rows), len(names), 3))
     for frame, row in enumerate(rows):
         turned, at = [], 0
@@ -238,7 +267,9 @@ def test_every_real_file_reads_as_a_person(raw_motion: Path) -> None:
         for child, parent in enumerate(SMPL_22.parents):
             if parent > 0 and clip.skeleton.names[child] in clip.skeleton.names[1:]:
                 length = np.linalg.norm(clip.joints[:, child] - clip.joints[:, parent], axis=-1)
-                rigid = "spine" not in SMPL_22.names[child] + SMPL_22.names[parent] and "collar" not in SMPL_22.names[child]
+                rigid = (
+                    "spine" not in SMPL_22.names[child] + SMPL_22.names[parent] and "collar" not in SMPL_22.names[child]
+                )
                 if rigid and "collar" not in SMPL_22.names[parent]:
                     assert length.std() < 2e-3, (path.name, SMPL_22.names[child])
         assert "sides" not in clip.source.notes

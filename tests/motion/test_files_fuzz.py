@@ -16,7 +16,9 @@ from motion.files import read_captions
 from motion.files.registry import READERS
 
 HOSTILE = Path(__file__).parent / "hostile"
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 
 
 @cache
@@ -74,7 +76,9 @@ def mutations(draw: st.DrawFn, kind: str) -> bytes:
         elif action == "double":
             data[at:at] = data[at : at + length]
         else:
-            data[at:at] = draw(st.sampled_from([b"nan", b"-1", b"1e308", b"{", b"}", b"\0", b"99999999999999999999", b" ", b"\n"]))
+            data[at:at] = draw(
+                st.sampled_from([b"nan", b"-1", b"1e308", b"{", b"}", b"\0", b"99999999999999999999", b" ", b"\n"])
+            )
     return bytes(data)
 
 
@@ -89,8 +93,8 @@ def test_mutated_files(kind: str, data: st.DataObject) -> None:
 @given(
     words=st.lists(
         st.sampled_from(
-            "HIERARCHY ROOT JOINT End Site { } OFFSET CHANNELS 3 6 0 1.5 -2 nan Hips Xposition Zrotation Yrotation MOTION "
-            "Frames: Frame Time: 0.033 2".split()
+            "HIERARCHY ROOT JOINT End Site { } OFFSET CHANNELS 3 6 0 1.5 -2 nan Hips Xposition Zrotation Yrotation "
+            "MOTION Frames: Frame Time: 0.033 2".split()
         ),
         max_size=80,
     )
@@ -103,13 +107,37 @@ def test_grammar_of_bvh(words: list[str]) -> None:
 @given(
     lines=st.lists(
         st.sampled_from(
-            [":units", "length 0.45", "angle deg", ":root", "order TX RX", "axis XYZ", "position 0 0 0", ":bonedata", "begin", "end",
-             "name a", "name root", "direction 0 1 0", "length 2", "axis 0 0 0 XYZ", "dof rx", ":hierarchy", "root a", "a root", "a a",
-             "1", "2", "root 0 0", "a 5", ":DEGREES"]
+            [
+                ":units",
+                "length 0.45",
+                "angle deg",
+                ":root",
+                "order TX RX",
+                "axis XYZ",
+                "position 0 0 0",
+                ":bonedata",
+                "begin",
+                "end",
+                "name a",
+                "name root",
+                "direction 0 1 0",
+                "length 2",
+                "axis 0 0 0 XYZ",
+                "dof rx",
+                ":hierarchy",
+                "root a",
+                "a root",
+                "a a",
+                "1",
+                "2",
+                "root 0 0",
+                "a 5",
+                ":DEGREES",
+            ]
         ),
         max_size=60,
     )
-)  # fmt: skip
+)
 def test_grammar_of_asf_and_amc(lines: list[str]) -> None:
     survive("\n".join(lines).encode(), ".amc")
 

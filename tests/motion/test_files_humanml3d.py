@@ -44,8 +44,11 @@ def test_a_humanml3d_folder(some_clip: Clip, tmp_path: Path) -> None:
     (clip,) = source.takes[0].read()
     assert (clip.fps, clip.skeleton, clip.source.split, clip.source.dataset) == (20, SMPL_22, "train", "HumanML3D")
     assert [(c.text, round(c.start_s, 3), round(c.end_s, 3)) for c in clip.captions] == [
-        ("a person waves, then stops.", 0, 0), ("a person waves", 0.1, 0.3), ("he stops", 0, 0), ("they wave", 0, 0)
-    ]  # fmt: skip
+        ("a person waves, then stops.", 0, 0),
+        ("a person waves", 0.1, 0.3),
+        ("he stops", 0, 0),
+        ("they wave", 0, 0),
+    ]
     assert clip.captions[0].tokens[1] == "person/NOUN"
     assert {caption.kind for caption in clip.captions} == {"human"}
     (mirror,) = source.takes[3].read()
@@ -98,7 +101,10 @@ def test_nested_and_beside_loose_files(some_clip: Clip, tmp_path: Path) -> None:
     make_humanml3d(tmp_path / "data" / "HumanML3D", some_clip)
     np.save(tmp_path / "data" / "jump_high.npy", some_clip.joints)
     takes = [take.take for take in open_source(tmp_path / "data")]
-    assert takes == ["jump_high.npy", *(f"HumanML3D/{name}" for name in ("000001", "000002", "000003", "M000001", "test.txt"))]
+    assert takes == [
+        "jump_high.npy",
+        *(f"HumanML3D/{name}" for name in ("000001", "000002", "000003", "M000001", "test.txt")),
+    ]
 
 
 @pytest.mark.parametrize(("width", "name"), [(263, "humanml3d-263"), (251, "kit-251"), (272, "motion-272")])

@@ -49,11 +49,19 @@ def test_names_of_every_maker_are_known(rig: str) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("lowerback", ("", "lowerback")), ("LowerBack", ("", "lowerback")), ("L5", ("", "l5")), ("root", ("", "root")),
-        ("LHipJoint", ("left", "hipjoint")), ("ns:a:RightArm", ("right", "arm")), ("LEFTARM", ("left", "arm")),
-        ("spine_01", ("", "spine1")), ("J_Bip_C_Hips", ("", "hips")), ("", ("", "")), ("___", ("", "")),
+        ("lowerback", ("", "lowerback")),
+        ("LowerBack", ("", "lowerback")),
+        ("L5", ("", "l5")),
+        ("root", ("", "root")),
+        ("LHipJoint", ("left", "hipjoint")),
+        ("ns:a:RightArm", ("right", "arm")),
+        ("LEFTARM", ("left", "arm")),
+        ("spine_01", ("", "spine1")),
+        ("J_Bip_C_Hips", ("", "hips")),
+        ("", ("", "")),
+        ("___", ("", "")),
     ],
-)  # fmt: skip
+)
 def test_sides_and_words(name: str, expected: tuple[str, str]) -> None:
     assert side_and_word(name) == expected
 
@@ -61,10 +69,18 @@ def test_sides_and_words(name: str, expected: tuple[str, str]) -> None:
 def cmu_like(clip: Clip) -> tuple[list[str], list[int], np.ndarray]:
     """The clip on a rig with other names, fingers, a doubled hip and no collar of its own."""
     names = {
-        "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck", "head": "Head",
-        **{f"{s}_{a}": f"{s.title()}{b}" for s in ("left", "right") for a, b in zip(
-            SIDED, "UpLeg Leg Foot ToeBase Shoulder Arm ForeArm Hand".split(), strict=True)},
-    }  # fmt: skip
+        "pelvis": "Hips",
+        "spine1": "Spine",
+        "spine2": "Spine1",
+        "spine3": "Spine2",
+        "neck": "Neck",
+        "head": "Head",
+        **{
+            f"{s}_{a}": f"{s.title()}{b}"
+            for s in ("left", "right")
+            for a, b in zip(SIDED, "UpLeg Leg Foot ToeBase Shoulder Arm ForeArm Hand".split(), strict=True)
+        },
+    }
     rig = [names[name] for name in SMPL_22.names]
     positions = np.concatenate([clip.joints, clip.joints[:, [20, 21]] + 0.05], axis=1)
     return [*rig, "LeftHandIndex1", "RightHandIndex1"], [*SMPL_22.parents, 20, 21], positions
@@ -85,15 +101,26 @@ def test_order_unit_and_place_do_not_matter(some_clip: Clip) -> None:
     order = [0, 3, 6, 9, 12, 15, 14, 17, 19, 21, 23, 13, 16, 18, 20, 22, 2, 5, 8, 11, 1, 4, 7, 10]
     place = {joint: at for at, joint in enumerate(order)}
     moved, _ = to_smpl22(
-        [names[joint] for joint in order], [place.get(parents[joint], -1) for joint in order], positions[:, order] * 100 + 7
+        [names[joint] for joint in order],
+        [place.get(parents[joint], -1) for joint in order],
+        positions[:, order] * 100 + 7,
     )
     np.testing.assert_allclose((moved - 7) / 100, base, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "dropped",
-    ["Neck", "Head", "Spine", "Spine1 Spine2", "Hips", "LeftShoulder RightShoulder", "LeftToeBase RightToeBase", "Spine Spine1 Spine2"],
-)  # fmt: skip
+    [
+        "Neck",
+        "Head",
+        "Spine",
+        "Spine1 Spine2",
+        "Hips",
+        "LeftShoulder RightShoulder",
+        "LeftToeBase RightToeBase",
+        "Spine Spine1 Spine2",
+    ],
+)
 def test_missing_joints_are_made_up_nearby(some_clip: Clip, dropped: str) -> None:
     names, parents, positions = cmu_like(some_clip)
     gone = [names.index(name) for name in dropped.split()]
@@ -116,7 +143,10 @@ def test_missing_joints_are_made_up_nearby(some_clip: Clip, dropped: str) -> Non
 def test_joint_maps_blend(some_clip: Clip) -> None:
     names, parents, positions = cmu_like(some_clip)
     joints, _ = to_smpl22(
-        names, parents, positions, joint_map={"head": ["Neck", "Head"], "neck": {"Neck": 0.25, "Head": 0.75}, "spine1": "Spine"}
+        names,
+        parents,
+        positions,
+        joint_map={"head": ["Neck", "Head"], "neck": {"Neck": 0.25, "Head": 0.75}, "spine1": "Spine"},
     )
     neck, head = some_clip.joints[:, 12], some_clip.joints[:, 15]
     np.testing.assert_allclose(joints[:, 15], (neck + head) / 2, atol=1e-6)
@@ -153,7 +183,9 @@ def test_guessed_toes_lie_ahead(some_bvh: Callable[..., Path]) -> None:
     clip = read(some_bvh())[0]
     names, parents, positions = cmu_like(clip)
     kept = [joint for joint in range(len(names)) if "Toe" not in names[joint]]
-    joints, _ = to_smpl22([names[j] for j in kept], [kept.index(parents[j]) if parents[j] >= 0 else -1 for j in kept], positions[:, kept])
+    joints, _ = to_smpl22(
+        [names[j] for j in kept], [kept.index(parents[j]) if parents[j] >= 0 else -1 for j in kept], positions[:, kept]
+    )
     ahead = joints[:, [10, 11]] - joints[:, [7, 8]]
     np.testing.assert_allclose(np.linalg.norm(ahead, axis=-1), 0.17 * leg_length(joints[:1]), rtol=1e-4)
     assert (np.sum(ahead * (clip.joints[:, [10, 11]] - clip.joints[:, [7, 8]]), axis=-1) > 0).all()
