@@ -101,8 +101,12 @@ def _guarded(reader: Callable[..., list[Clip]], file: Path, joint_map: JointMap 
     """Run a reader so that nothing but a MotionError leaves it: a file must never take the indexer down."""
     try:
         return reader(file, joint_map=joint_map)
-    except MotionError:
-        raise
+    except MotionError as error:
+        message = str(error)
+        if message.isprintable():
+            raise
+        clean = "".join(sign if sign.isprintable() else "?" for sign in message)  # names in hostile files
+        raise type(error)(clean) from error
     except OSError as error:
         raise FileFormatError(f"{file}: cannot be read ({error.strerror or error}); check path and rights") from error
     except MemoryError as error:

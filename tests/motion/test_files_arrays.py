@@ -250,3 +250,11 @@ def test_truncated_archives_are_refused(some_clip: Clip, tmp_path: Path) -> None
     (tmp_path / "c.npz").write_bytes(bytes(flipped))
     with pytest.raises(FileFormatError, match=r"c\.npz"):
         read(tmp_path / "c.npz")
+
+
+def test_names_in_hostile_files_do_not_break_the_line(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x\n\x1b[31mred.npy", header("(1,)") + b"1234")
+    with pytest.raises(FileFormatError) as caught:
+        read(tmp_path / "a.npz")
+    assert str(caught.value).isprintable()
