@@ -187,34 +187,38 @@ def _axes(angles: list[float], order: str, degrees: bool, path: Path) -> NDArray
 
 def _bones(lines: list[list[str]], degrees: bool, path: Path) -> list[Bone]:
     bones: list[Bone] = []
-    current: Bone | None = None
-    direction, length = np.zeros(3), 0.0
+    entry: dict[str, list[str]] | None = None
     for words in lines:
         key = words[0].lower()
         if key == "begin":
-            current, direction, length = Bone(""), np.zeros(3), 0.0
-        elif current is None:
+            entry = {}
+        elif entry is None:
             raise FileFormatError(f"{path}: {' '.join(words)[:60]!r} in :bonedata outside begin/end; damaged")
         elif key == "end":
-            if not current.name:
-                raise FileFormatError(f"{path}: a bone has no name; the skeleton is damaged")
-            size = float(np.linalg.norm(direction))
-            current.vector = direction / size * length if size > 0 else np.zeros(3)
-            bones.append(current)
-            current = None
-        elif key == "name" and len(words) > 1:
-            current.name = words[1]
-        elif key == "direction":
-            direction = np.array(_floats(words, 3, path))
-        elif key == "length":
-            length = _floats(words, 1, path)[0]
-        elif key == "axis":
-            current.axes = _axes(_floats(words, 3, path), words[4] if len(words) > 4 else "XYZ", degrees, path)
-        elif key == "dof":
-            current.dof = _dof(words[1:], path)
-    if current is not None:
-        raise FileFormatError(f"{path}: bone {current.name!r} has no end; the file is cut off, copy it again")
+            bones.append(_bone(entry, degrees, path))
+            entry = None
+        else:
+            entry[key] = words
+    if entry is not None:
+        name = " ".join(entry.get("name", ["a bone"])[1:])
+        raise FileFormatError(f"{path}: bone {name!r} has no end; the file is cut off, copy it again")
     return bones
+
+
+def _bone(entry: Mapping[str, list[str]], degrees: bool, path: Path) -> Bone:
+    """One bone from its lines by their first word; limits of angles and anything unknown are left out."""
+    name = entry.get("name", [])
+    if len(name) < 2:
+        raise FileFormatError(f"{path}: a bone has no name; the skeleton is damaged")
+    bone = Bone(name[1], dof=_dof(entry["dof"][1:], path) if "dof" in entry else ())
+    direction = np.array(_floats(entry["direction"], 3, path)) if "direction" in entry else np.zeros(3)
+    length = _floats(entry["length"], 1, path)[0] if "length" in entry else 0.0
+    size = float(np.linalg.norm(direction))
+    bone.vector = direction / size * length if size > 0 else np.zeros(3)
+    if "axis" in entry:
+        order = entry["axis"][4] if len(entry["axis"]) > 4 else "XYZ"
+        bone.axes = _axes(_floats(entry["axis"], 3, path), order, degrees, path)
+    return bone
 
 
 def _parents(lines: list[list[str]], bones: Mapping[str, Bone], path: Path) -> dict[str, str]:

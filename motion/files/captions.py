@@ -72,21 +72,8 @@ def read_captions(path: Path) -> dict[str, tuple[Caption, ...]]:
     Raises:
         FileFormatError: the file is damaged, of an unknown suffix, or lacks a column.
     """
-    suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        rows: Iterable[Any] = _table(path, "\t" if suffix == ".tsv" else None)
-    elif suffix == ".jsonl":
-        rows = _json_lines(path)
-    elif suffix == ".json":
-        rows = _json_rows(path)
-    elif suffix == ".parquet":
-        rows = _parquet(path)
-    else:
-        raise FileFormatError(
-            f"{path}: caption files end in .csv, .tsv, .json, .jsonl or .parquet; rename or convert it"
-        )
     found: dict[str, list[Caption]] = {}
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(_caption_rows(path), start=1):
         if not isinstance(row, Mapping):
             raise FileFormatError(f"{path}: entry {number} is no object with clip and caption; see the documentation")
         name, texts = _pick(row, CLIP_COLUMNS), _pick(row, TEXT_COLUMNS)
@@ -100,6 +87,20 @@ def read_captions(path: Path) -> dict[str, tuple[Caption, ...]]:
     if not found:
         raise FileFormatError(f"{path}: holds no captions; write one row a caption with the columns clip and caption")
     return {name: tuple(captions) for name, captions in found.items()}
+
+
+def _caption_rows(path: Path) -> Iterable[Any]:
+    """The entries of a caption file, by its suffix."""
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return _table(path, "\t" if suffix == ".tsv" else None)
+    if suffix == ".jsonl":
+        return _json_lines(path)
+    if suffix == ".json":
+        return _json_rows(path)
+    if suffix == ".parquet":
+        return _parquet(path)
+    raise FileFormatError(f"{path}: caption files end in .csv, .tsv, .json, .jsonl or .parquet; rename or convert it")
 
 
 def _pick(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
