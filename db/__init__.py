@@ -1,0 +1,48 @@
+"""The store: vectors, rows, captions and frames in one versioned folder. Knows nothing of motion or models."""
+
+from db.commit import CommitReport, Transaction
+from db.errors import (
+    CommitUncertain,
+    ConflictError,
+    CorruptionError,
+    FilterError,
+    FormatError,
+    LibraryError,
+    LibraryNotFound,
+    RequestError,
+    WriteError,
+)
+from db.filters import And, Compare, Filter, In, IsNull, Like, Not, Or, parse_filter
+from db.library import Library, VersionInfo
+from db.snapshot import Hits, Snapshot
+from db.space import Space
+from db.verify import VerifyReport
+
+__all__ = [
+    "And",
+    "CommitReport",
+    "CommitUncertain",
+    "Compare",
+    "ConflictError",
+    "CorruptionError",
+    "Filter",
+    "FilterError",
+    "FormatError",
+    "Hits",
+    "In",
+    "IsNull",
+    "Library",
+    "LibraryError",
+    "LibraryNotFound",
+    "Like",
+    "Not",
+    "Or",
+    "RequestError",
+    "Snapshot",
+    "Space",
+    "Transaction",
+    "VerifyReport",
+    "VersionInfo",
+    "WriteError",
+    "parse_filter",
+]

@@ -1,0 +1,188 @@
+"""A library: one folder with all its versions. Open it, look at a snapshot, change it by a transaction.
+
+- Opening reads two small JSON files and writes nothing: read-only media are fine.
+- A folder is a library from the moment ``library.json`` exists in it; a creation that was cut short can be done again.
+- Only relative names are stored: a copied folder is a library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from db import manifest as manifests
+from db.commit import Transaction, now
+from db.errors import CorruptionError, FormatError, LibraryNotFound, WriteError
+from db.files import Files
+from db.manifest import FORMAT, Manifest
+from db.snapshot import Snapshot
+from db.space import Space
+from db.store import SegmentStore
+from db.verify import VerifyReport, verify
+
+CARD = "library.json"
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """One version: when and what."""
+
+    version: int
+    parent: int
+    time: str
+    kind: str
+    added: int
+    deleted: int
+    rows: int
+    note: str
+
+
+class Library:
+    """The versions in a folder."""
+
+    def __init__(self, files: Files, uuid: str) -> None:
+        self.files = files
+        self.uuid = uuid
+        self.store = SegmentStore(files)
+        self.writer = f"remora {socket.gethostname()} {os.getpid()}"
+        self._snapshots: dict[int, Snapshot] = {}
+
+    def __repr__(self) -> str:
+        return f"Library({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.files.root
+
+    @staticmethod
+    def exists(path: Path | str) -> bool:
+        """Whether there is a library in the folder."""
+        return Path(path, CARD).is_file()
+
+    @classmethod
+    def create(cls, path: Path | str, *, spaces: Sequence[Space], encoder: Mapping[str, Any], files: Files | None = None) -> Library:
+        """Make an empty library (version 0) in a folder that is new or empty; a library that is there is opened.
+
+        Raises:
+            FormatError: the folder holds something else.  WriteError: it cannot be written.
+        """
+        files = files or Files(Path(path))
+        if files.root.exists() and not files.root.is_dir():
+            raise WriteError(f"{files.root} is a file, not a folder; give another path for the library")
+        if files.exists(CARD):
+            return cls.open(path, files=files)
+        foreign = [name for name in files.list("") if name != "manifests" and not name.startswith(".tmp-")] if files.root.exists() else []
+        if foreign:
+            raise FormatError(f"{files.root} is not empty ({foreign[0]}) and not a library; give a new folder")
+        files.make_folder("")
+        files.make_folder("manifests")
+        first = Manifest(
+            library=secrets.token_hex(16), version=0, parent=-1, time=now(), writer=f"remora {socket.gethostname()} {os.getpid()}",
+            op={"kind": "create", "txn_id": None, "note": "", "added_rows": 0, "deleted_rows": 0},
+            spaces=tuple(spaces), encoder=dict(encoder),
+        )  # fmt: skip
+        uuid = first.library
+        if not files.put_exclusive(manifests.file_name(0), first.to_bytes()):
+            uuid = manifests.parse(files.read(manifests.file_name(0)), manifests.file_name(0)).library
+        files.sync_folder("manifests")
+        card = {"format": FORMAT, "uuid": uuid, "created": now(), "commit_method": "link"}
+        files.put_exclusive(CARD, (json.dumps(card, indent=1, sort_keys=True) + "\n").encode())
+        files.sync_folder("")
+        return cls.open(path, files=files)
+
+    @classmethod
+    def open(cls, path: Path | str, *, files: Files | None = None) -> Library:
+        """The library in a folder.
+
+        Raises:
+            LibraryNotFound: there is nothing.  FormatError: something else, or newer.  CorruptionError: damaged.
+        """
+        files = files or Files(Path(path))
+        if not files.root.exists():
+            raise LibraryNotFound(f"there is no library at {files.root}; make one with: remora index SOURCE --library {files.root}")
+        if not files.root.is_dir():
+            raise FormatError(f"{files.root} is a file, not the folder of a library")
+        try:
+            data = files.read(CARD)
+        except FileNotFoundError:
+            raise LibraryNotFound(
+                f"{files.root} is a folder without {CARD}, not a library; make one with: remora index SOURCE --library NEW-FOLDER"
+            ) from None
+        try:
+            card = json.loads(data)
+            uuid = str(card["uuid"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptionError(f"{files.root / CARD} is damaged ({error}); restore it from a copy") from error
+        manifests.check_format(card.get("format"), str(files.root / CARD))
+        return cls(files, uuid)
+
+    @property
+    def latest(self) -> int:
+        """The number of the newest version."""
+        return self.snapshot().version
+
+    @property
+    def spaces(self) -> Mapping[str, Space]:
+        """The vector spaces by name; a library keeps those it was made with."""
+        return self.snapshot().spaces
+
+    def manifest(self, version: int) -> Manifest:
+        """The manifest of a version."""
+        return manifests.read(self.files, version, self.uuid)
+
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """The newest version, or the one asked for.
+
+        Raises:
+            RequestError: there is no such version.  CorruptionError: it is damaged.
+        """
+        if version is None:
+            newest = manifests.list_versions(self.files)[-1:]
+            version = newest[0] if newest and newest[0] in self._snapshots else None
+        if version is None:
+            found, _ = manifests.read_newest(self.files, self.uuid)
+        elif version in self._snapshots:
+            return self._snapshots[version]
+        else:
+            found = self.manifest(version)
+        self._snapshots = {found.version: Snapshot(found, self.store)}  # the last one used is kept
+        return self._snapshots[found.version]
+
+    def begin(self, txn_id: str | None = None, note: str = "") -> Transaction:
+        """Start a change; ``txn_id`` makes its commit happen once however often it is tried.
+
+        Raises:
+            CorruptionError: the newest version is damaged: a commit would bury it.
+        """
+        _, damaged = manifests.read_newest(self.files, self.uuid)
+        if damaged:
+            raise CorruptionError(
+                f"{self.path / damaged[0]} is damaged, so nothing is written after it; restore it from a copy, or move it away "
+                "to go on from the version before"
+            )
+        return Transaction(self, txn_id=txn_id, note=note)
+
+    def versions(self) -> list[VersionInfo]:
+        """All versions that can be read, oldest first."""
+        found = []
+        for number in manifests.list_versions(self.files):
+            try:
+                entry = self.manifest(number)
+            except CorruptionError:
+                continue
+            op = entry.op
+            added, deleted = int(op.get("added_rows", 0)), int(op.get("deleted_rows", 0))
+            note = str(op.get("note", ""))
+            found.append(VersionInfo(number, entry.parent, entry.time, str(op["kind"]), added, deleted, entry.live, note))
+        return found
+
+    def verify(self) -> VerifyReport:
+        """Read every byte of the newest version and say what does not fit."""
+        return verify(self.files, self.store, self.uuid)

@@ -1,0 +1,200 @@
+"""A manifest is a version: which segments it has, which of their rows are deleted, what the vectors are.
+
+- One JSON file a version, keys sorted, sealed by a hash of itself; unknown keys starting with ``x_`` are carried along.
+- Feature bits say what a reader or writer must understand: an unknown bit is refused, not guessed.
+- A version exists when its manifest does; the newest one whose seal holds is the library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from db.errors import CorruptionError, FormatError, LibraryError, RequestError
+from db.files import Files
+from db.space import Space
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+READER_FEATURES = 1 | 2 | 4 | 32  # deletes, parts, captions table, inline motions
+WRITER_FEATURES = 0
+_NAME = re.compile(r"^(\d{20})\.json$")
+KNOWN_TRANSACTIONS = 64
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of a segment: its name in the segment's folder, size and blake2b-256."""
+
+    name: str
+    bytes: int
+    blake2b: str
+
+
+@dataclass(frozen=True)
+class SegmentEntry:
+    """One immutable batch of rows; ``deletes`` is the bitmap file of its dead rows, ``live`` counts the others."""
+
+    id: str
+    rows: int
+    live: int
+    captions: int
+    created_in: int
+    files: tuple[FileEntry, ...]
+    deletes: FileEntry | None = None
+
+    def file(self, name: str) -> FileEntry:
+        """The entry of the file called ``name``."""
+        for entry in self.files:
+            if entry.name == name:
+                return entry
+        raise CorruptionError(f"segment {self.id} has no file {name}; verify the library")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a version is."""
+
+    library: str
+    version: int
+    parent: int
+    time: str
+    writer: str
+    op: Mapping[str, Any]
+    spaces: tuple[Space, ...]
+    encoder: Mapping[str, Any]
+    segments: tuple[SegmentEntry, ...] = ()
+    tags: Mapping[str, int] = field(default_factory=dict)
+    recent_txns: tuple[tuple[str, int], ...] = ()
+    checksum: int = 0  # sum modulo 2**128 of the hashes of live ids
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def live(self) -> int:
+        """Rows that are not deleted."""
+        return sum(segment.live for segment in self.segments)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files of this version."""
+        files = [entry for segment in self.segments for entry in segment.files]
+        return sum(entry.bytes for entry in files) + sum(s.deletes.bytes for s in self.segments if s.deletes)
+
+    def to_bytes(self) -> bytes:
+        """The file: canonical JSON with the seal as its last key."""
+        body = {
+            "format": FORMAT, "library": self.library, "version": self.version, "parent": self.parent, "time": self.time,
+            "writer": self.writer, "op": dict(self.op), "reader_features": READER_FEATURES,
+            "writer_features": WRITER_FEATURES, "spaces": [space.to_json() for space in self.spaces],
+            "encoder": dict(self.encoder), "segments": [_segment_to_json(s) for s in self.segments], "indexes": [],
+            "tags": dict(self.tags), "recent_txns": [list(pair) for pair in self.recent_txns],
+            "totals": {
+                "rows": sum(s.rows for s in self.segments), "live": self.live, "bytes": self.bytes,
+                "checksum": f"{self.checksum:032x}",
+            },
+            **self.extra,
+        }  # fmt: skip
+        text = json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+        seal = hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+        return f'{text[:-2]},\n "self": "{seal}"\n}}\n'.encode()
+
+
+def _segment_to_json(segment: SegmentEntry) -> dict[str, Any]:
+    files = [vars(entry) for entry in segment.files]
+    deletes = vars(segment.deletes) if segment.deletes else None
+    return {
+        "id": segment.id, "rows": segment.rows, "live": segment.live, "captions": segment.captions,
+        "created_in": segment.created_in, "files": files, "deletes": deletes,
+    }  # fmt: skip
+
+
+def parse(data: bytes, name: str) -> Manifest:
+    """The manifest in ``data``; FormatError for what this version cannot read, CorruptionError when the seal is broken."""
+    try:
+        body = json.loads(data)
+        seal = body.pop("self")
+        text = json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CorruptionError(f"{name} is damaged ({error}); an older version may still be good") from error
+    if hashlib.blake2b(text.encode(), digest_size=32).hexdigest() != seal:
+        raise CorruptionError(f"{name} is damaged (its hash does not fit); an older version may still be good")
+    check_format(body.get("format"), name)
+    unknown = int(body.get("reader_features", 0)) & ~READER_FEATURES
+    if unknown:
+        raise FormatError(f"{name} needs reader features {unknown:#x} that this version lacks; upgrade Remora")
+    try:
+        return _from_json(body)
+    except (KeyError, TypeError, ValueError, LibraryError) as error:
+        raise CorruptionError(f"{name} is incomplete ({error}); verify the library") from error
+
+
+def check_format(found: Any, name: str) -> None:
+    """Refuse a format that is newer than this code, or none at all."""
+    if not isinstance(found, int) or found < 1:
+        raise FormatError(f"{name} is not of a Remora library (format {found!r}); give the folder of a library")
+    if found > FORMAT:
+        raise FormatError(f"{name} has format {found}, this version reads up to {FORMAT}; upgrade Remora")
+
+
+def _from_json(body: dict[str, Any]) -> Manifest:
+    segments = tuple(
+        SegmentEntry(
+            id=s["id"], rows=s["rows"], live=s["live"], captions=s["captions"], created_in=s["created_in"],
+            files=tuple(FileEntry(**entry) for entry in s["files"]),
+            deletes=FileEntry(**s["deletes"]) if s["deletes"] else None,
+        )
+        for s in body["segments"]
+    )  # fmt: skip
+    for segment in segments:
+        if not re.fullmatch(r"[0-9a-f]{32}", segment.id):
+            raise ValueError(f"segment id {segment.id!r}")
+    return Manifest(
+        library=body["library"], version=body["version"], parent=body["parent"], time=body["time"], writer=body["writer"],
+        op=body["op"], spaces=tuple(Space.from_json(s) for s in body["spaces"]), encoder=body["encoder"],
+        segments=segments, tags=body["tags"], recent_txns=tuple((t, v) for t, v in body["recent_txns"]),
+        checksum=int(body["totals"]["checksum"], 16), extra={k: v for k, v in body.items() if k.startswith("x_")},
+    )  # fmt: skip
+
+
+def file_name(version: int) -> str:
+    """The name of a version's manifest."""
+    return f"manifests/{version:020d}.json"
+
+
+def list_versions(files: Files) -> list[int]:
+    """Numbers of all versions that have a manifest, oldest first."""
+    return [int(match[1]) for name in files.list("manifests") if (match := _NAME.match(name))]
+
+
+def read(files: Files, version: int, library: str) -> Manifest:
+    """The manifest of ``version``, which must belong to ``library``."""
+    try:
+        data = files.read(file_name(version))
+    except FileNotFoundError:
+        known = list_versions(files)
+        span = f"{known[0]} to {known[-1]}" if known else "none"
+        raise RequestError(f"{files.root} has no version {version}; there are {span}") from None
+    manifest = parse(data, str(files.root / file_name(version)))
+    if manifest.library != library or manifest.version != version:
+        raise CorruptionError(
+            f"{files.root / file_name(version)} belongs to another library or version; remove it and restore the right file"
+        )
+    return manifest
+
+
+def read_newest(files: Files, library: str) -> tuple[Manifest, list[str]]:
+    """The newest manifest whose seal holds, and the names of newer ones that are damaged."""
+    damaged: list[str] = []
+    for version in reversed(list_versions(files)):
+        try:
+            return read(files, version, library), damaged
+        except CorruptionError as error:
+            log.warning("%s", error)
+            damaged.append(file_name(version))
+    raise CorruptionError(f"{files.root} has no undamaged version; restore it from a copy")

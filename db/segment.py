@@ -1,0 +1,188 @@
+"""A segment: one immutable batch of rows with their captions, vectors and frames, as bytes.
+
+- Parquet, Arrow and vector blocks are made and read in memory: only ``db.files`` touches the disk.
+- A vector block is a page of header, then rows at a fixed stride, then a checksum per 4,096 rows, then a tail that repeats the
+  magic: a cut file is seen without hashing it. All header numbers are checked before anything is mapped.
+- The format is described byte by byte in docs/format.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.errors import CorruptionError, RequestError
+from db.space import Space
+
+if TYPE_CHECKING:
+    import mmap
+
+    import pyarrow as pa
+
+MAGIC = b"RMRAVEC1"
+DELETES_MAGIC = b"RMRADEL1"
+HEADER_BYTES = 4096
+CHECK_ROWS = 4096
+_HEADER = struct.Struct("<8sIIQIIII16s16sQQ")  # 88 bytes, a CRC-32 of them follows
+_TAIL = struct.Struct("<8sQ")
+_DELETES = struct.Struct("<8sQQII")  # magic, rows, count, CRC-32 of the bits, zero
+_DTYPES: dict[str, tuple[int, np.dtype[np.generic]]] = {"f4": (1, np.dtype("<f4")), "f2": (2, np.dtype("<f2"))}
+
+
+def digest(data: bytes | memoryview | mmap.mmap) -> str:
+    """blake2b-256, hex."""
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+def vector_file(space: Space) -> str:
+    """The name of a space's block in a segment's folder."""
+    return f"v-{space.key}.vec"
+
+
+def block_size(rows: int, space: Space) -> int:
+    """Bytes of a block of ``rows`` vectors."""
+    return HEADER_BYTES + rows * space.stride + 8 * -(-rows // CHECK_ROWS) + _TAIL.size
+
+
+def pack_vectors(vectors: NDArray[np.floating], space: Space, segment: str) -> bytes:
+    """A block file of ``vectors`` [N, D], which must be finite unit vectors; RequestError otherwise."""
+    if vectors.ndim != 2 or vectors.shape[1] != space.dim:
+        raise RequestError(f"space {space.name!r} holds vectors [N, {space.dim}], not {list(vectors.shape)}; use its encoder")
+    norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
+    if len(norms) and not (np.abs(norms - 1) < 1e-2).all():
+        row = int(np.flatnonzero(~(np.abs(norms - 1) < 1e-2))[0])
+        raise RequestError(f"vector {row} for space {space.name!r} has length {norms[row]:.3g}, expected 1; normalise it")
+    code, dtype = _DTYPES[space.dtype]
+    rows = len(vectors)
+    padded = np.zeros((rows, space.stride // dtype.itemsize), dtype)
+    padded[:, : space.dim] = vectors
+    body = padded.tobytes()
+    header = _HEADER.pack(
+        MAGIC, 1, HEADER_BYTES, rows, space.dim, space.stride, code, 1, _space_hash(space), bytes.fromhex(segment),
+        HEADER_BYTES, HEADER_BYTES + len(body),
+    )  # fmt: skip
+    header += struct.pack("<I", zlib.crc32(header))
+    step = CHECK_ROWS * space.stride
+    checks = b"".join(struct.pack("<Q", zlib.crc32(body[i : i + step])) for i in range(0, len(body), step))
+    return header.ljust(HEADER_BYTES, b"\0") + body + checks + _TAIL.pack(MAGIC, rows)
+
+
+def unpack_vectors(data: mmap.mmap | bytes, space: Space, segment: str, rows: int, name: str) -> NDArray[np.floating]:
+    """A read-only view [N, D] of a block, without copying; CorruptionError when any of its numbers do not fit."""
+    if len(data) != block_size(rows, space):
+        raise CorruptionError(f"{name} has {len(data)} bytes, expected {block_size(rows, space)}; verify the library")
+    fields = _HEADER.unpack_from(data)
+    (check,) = struct.unpack_from("<I", data, _HEADER.size)
+    code, dtype = _DTYPES[space.dtype]
+    expected = (
+        MAGIC, 1, HEADER_BYTES, rows, space.dim, space.stride, code, 1, _space_hash(space), bytes.fromhex(segment),
+        HEADER_BYTES, HEADER_BYTES + rows * space.stride,
+    )  # fmt: skip
+    if fields != expected or check != zlib.crc32(data[: _HEADER.size]):
+        raise CorruptionError(f"{name} has a header that does not fit its manifest; verify the library")
+    if _TAIL.unpack_from(data, len(data) - _TAIL.size) != (MAGIC, rows):
+        raise CorruptionError(f"{name} has no proper end; it was cut or overwritten; verify the library")
+    per_row = space.stride // dtype.itemsize
+    view = np.frombuffer(data, dtype, rows * per_row, HEADER_BYTES).reshape(rows, per_row)
+    return view[:, : space.dim]  # type: ignore[return-value]
+
+
+def check_pages(data: mmap.mmap | bytes, space: Space, rows: int) -> list[int]:
+    """Numbers of the pages (4,096 rows each) of a block whose checksum does not fit."""
+    step = CHECK_ROWS * space.stride
+    end = HEADER_BYTES + rows * space.stride
+    bad = []
+    for page, start in enumerate(range(HEADER_BYTES, end, step)):
+        (check,) = struct.unpack_from("<Q", data, end + 8 * page)
+        if zlib.crc32(data[start : min(start + step, end)]) != check:
+            bad.append(page)
+    return bad
+
+
+def _space_hash(space: Space) -> bytes:
+    return hashlib.blake2b(f"{space.fingerprint}/{space.name}/{space.dim}/{space.dtype}".encode(), digest_size=16).digest()
+
+
+def pack_deletes(dead: NDArray[np.bool_]) -> bytes:
+    """A bitmap file of the dead rows [N]; bit order as FAISS reads it."""
+    bits = np.packbits(dead, bitorder="little").tobytes()
+    return _DELETES.pack(DELETES_MAGIC, len(dead), int(dead.sum()), zlib.crc32(bits), 0) + bits
+
+
+def unpack_deletes(data: bytes, rows: int, name: str) -> NDArray[np.bool_]:
+    """The dead rows [N] of a bitmap file."""
+    try:
+        magic, count_rows, count, check, _ = _DELETES.unpack_from(data)
+    except struct.error as error:
+        raise CorruptionError(f"{name} is cut; verify the library") from error
+    bits = data[_DELETES.size :]
+    if magic != DELETES_MAGIC or count_rows != rows or len(bits) != -(-rows // 8) or zlib.crc32(bits) != check:
+        raise CorruptionError(f"{name} is damaged; serving deleted clips would be worse than stopping; verify the library")
+    dead = np.unpackbits(np.frombuffer(bits, np.uint8), count=rows, bitorder="little").astype(bool)
+    if int(dead.sum()) != count:
+        raise CorruptionError(f"{name} is damaged (count); verify the library")
+    return dead
+
+
+# ---- tables --------------------------------------------------------------------------------------------------------
+
+
+def pack_parquet(table: pa.Table, segment: str) -> bytes:
+    """A Parquet file of ``table``, zstd, that says which segment it belongs to."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = table.replace_schema_metadata({"remora.format": "1", "remora.segment": segment, "remora.rows": str(len(table))})
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out, compression="zstd", row_group_size=65_536)
+    return bytes(out.getvalue())
+
+
+def unpack_parquet(data: bytes, rows: int, name: str, columns: list[str] | None = None) -> pa.Table:
+    """The table of a Parquet file, which must have ``rows`` rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CorruptionError(f"{name} is damaged ({_first_line(error)}); verify the library") from error
+    if len(table) != rows:
+        raise CorruptionError(f"{name} has {len(table)} rows, expected {rows}; verify the library")
+    return table
+
+
+FRAME_BATCH = 64
+
+
+def pack_frames(blocks: list[bytes]) -> bytes:
+    """An Arrow file of opaque blocks, one a row."""
+    import pyarrow as pa
+
+    out = pa.BufferOutputStream()
+    schema = pa.schema([("frames", pa.large_binary())])
+    with pa.ipc.new_file(out, schema) as writer:
+        for start in range(0, len(blocks), FRAME_BATCH):
+            chunk = pa.array(blocks[start : start + FRAME_BATCH], pa.large_binary())
+            writer.write_batch(pa.record_batch([chunk], schema=schema))
+    return bytes(out.getvalue())
+
+
+def unpack_frame(data: mmap.mmap | bytes, row: int, name: str) -> bytes:
+    """The block of one row."""
+    import pyarrow as pa
+
+    try:
+        batch = pa.ipc.open_file(pa.py_buffer(data)).get_batch(row // FRAME_BATCH)
+        return bytes(batch.column(0)[row % FRAME_BATCH].as_buffer())
+    except (pa.ArrowException, OSError, IndexError, ValueError) as error:
+        raise CorruptionError(f"{name} is damaged ({_first_line(error)}); verify the library") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

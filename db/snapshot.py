@@ -1,0 +1,316 @@
+"""A snapshot: one version of a library, read-only, never changing under its reader.
+
+- Opening reads one manifest; row ids, vectors, captions and the filter engine are loaded when first asked for.
+- Exact search: one FAISS flat index a space over all segments; deleted and filtered rows are left out by a bitmap, so k rows
+  come back whenever k match. A filter that keeps few rows gathers them instead.
+- Ties are broken by clip id: the same library gives the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.errors import CorruptionError, RequestError
+from db.filters import Filter
+from db.manifest import Manifest, SegmentEntry
+from db.space import Space
+from db.store import SegmentStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from db.plan import FilterEngine, SpaceIndex
+
+Plan = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Answers to n queries: ``ids[i]`` best first, ``scores`` [n, k] beside them; ``plan`` says how they were found."""
+
+    ids: list[list[str]]
+    scores: NDArray[np.float32]
+    plan: Plan
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Hits({len(self.ids)} queries, k={self.scores.shape[1]}, {self.plan.get('method')})"
+
+
+@dataclass(frozen=True)
+class RowIndex:
+    """Where rows are: all ids in manifest order, which are dead, and the first global number of each segment."""
+
+    ids: NDArray[np.object_]
+    dead: NDArray[np.bool_]
+    starts: tuple[int, ...]
+
+    @cached_property
+    def by_id(self) -> dict[str, int]:
+        """Global row of every live id."""
+        live = np.flatnonzero(~self.dead)
+        return dict(zip(self.ids[live].tolist(), live.tolist(), strict=True))
+
+
+class Snapshot:
+    """One version: search, rows, captions, vectors, frames."""
+
+    def __init__(self, manifest: Manifest, store: SegmentStore) -> None:
+        self._manifest = manifest
+        self._store = store
+        self._indexes: dict[str, SpaceIndex] = {}
+
+    def __len__(self) -> int:
+        return self._manifest.live
+
+    def __repr__(self) -> str:
+        return f"Snapshot(version {self.version}, {len(self)} clips)"
+
+    @property
+    def version(self) -> int:
+        """The number of this version."""
+        return self._manifest.version
+
+    @property
+    def spaces(self) -> Mapping[str, Space]:
+        """The vector spaces by name."""
+        return {space.name: space for space in self._manifest.spaces}
+
+    @property
+    def encoder(self) -> Mapping[str, Any]:
+        """What is known of the encoder that made the vectors."""
+        return self._manifest.encoder
+
+    # ---- where things are ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def row_index(self) -> RowIndex:
+        """Ids and deletions of all rows."""
+        segments = self._manifest.segments
+        ids = [self._store.clip_ids(s) for s in segments]
+        dead = [self._store.dead(s) for s in segments]
+        starts = np.cumsum([0, *(s.rows for s in segments)])[:-1]
+        empty: list[NDArray[Any]] = [np.zeros(0, object)]
+        none: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
+        return RowIndex(np.concatenate(ids or empty), np.concatenate(dead or none), tuple(int(s) for s in starts))
+
+    @cached_property
+    def _caption_owner(self) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+        """Global row of every caption, and each segment's first caption."""
+        pieces = [
+            self._store.caption_rows(s) + start
+            for s, start in zip(self._manifest.segments, self.row_index.starts, strict=True)
+        ]
+        starts = np.cumsum([0, *(len(p) for p in pieces)])[:-1]
+        owners = np.concatenate([*pieces, np.zeros(0, np.int64)])
+        return owners, tuple(int(s) for s in starts)
+
+    def _locate(self, clip_id: str) -> int:
+        try:
+            return self.row_index.by_id[clip_id]
+        except KeyError:
+            raise RequestError(f"version {self.version} has no clip {clip_id!r}; search lists the ids there are") from None
+
+    def _segment_of(self, row: int) -> tuple[SegmentEntry, int]:
+        number = int(np.searchsorted(self.row_index.starts, row, side="right")) - 1
+        return self._manifest.segments[number], row - self.row_index.starts[number]
+
+    def _space(self, name: str) -> Space:
+        try:
+            return self.spaces[name]
+        except KeyError:
+            raise RequestError(f"no space {name!r}; this library has {', '.join(sorted(self.spaces))}") from None
+
+    # ---- reading ---------------------------------------------------------------------------------------------------
+
+    def rows(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Metadata rows of clips, in the order of ``ids``."""
+        return self._gather([self._locate(i) for i in ids], "rows", columns)
+
+    def _gather(self, rows: Sequence[int], kind: str, columns: Sequence[str] | None) -> pa.Table:
+        import pyarrow as pa
+
+        places = [self._segment_of(row) for row in rows]
+        tables = {}
+        for segment, _ in places:
+            if segment.id not in tables:
+                tables[segment.id] = self._store.table(segment, kind, columns)
+        if not tables:
+            return self._store.empty(kind, columns)
+        order = {name: i for i, name in enumerate(tables)}
+        starts = np.cumsum([0, *(len(t) for t in tables.values())])
+        take = [int(starts[order[segment.id]]) + row for segment, row in places]
+        return pa.concat_tables(tables.values()).take(pa.array(take, pa.int64()))
+
+    def captions(self, ids: Sequence[str]) -> pa.Table:
+        """Caption rows of clips, grouped in the order of ``ids``; columns clip_id, text, start_s, end_s, kind, tokens."""
+        import pyarrow as pa
+
+        owners, starts = self._caption_owner
+        by_segment: dict[int, list[int]] = {}
+        picked: list[tuple[int, int]] = []
+        for clip_id in ids:
+            row = self._locate(clip_id)
+            low, high = np.searchsorted(owners, [row, row + 1])
+            number = int(np.searchsorted(self.row_index.starts, row, side="right")) - 1
+            for caption in range(int(low), int(high)):
+                by_segment.setdefault(number, []).append(caption - starts[number])
+                picked.append((number, len(by_segment[number]) - 1))
+        if not picked:
+            return self._store.empty("captions", None)
+        pieces, base = [], {}
+        total = 0
+        for number, rows in by_segment.items():
+            base[number] = total
+            pieces.append(self._store.table(self._manifest.segments[number], "captions", None).take(pa.array(rows)))
+            total += len(rows)
+        table = pa.concat_tables(pieces).take(pa.array([base[number] + at for number, at in picked]))
+        return table.drop_columns(["row"])
+
+    def caption_texts(self, caption_ids: Sequence[str]) -> list[str]:
+        """Texts of captions by their ids ``clip_id#i``, as a search of a captions space returns them."""
+        texts = []
+        for caption_id in caption_ids:
+            clip_id, _, number = caption_id.rpartition("#")
+            found = self.captions([clip_id])["text"].to_pylist()
+            texts.append(found[int(number)])
+        return texts
+
+    def vectors(self, ids: Sequence[str], space: str) -> NDArray[np.float32]:
+        """Vectors [n, D] of clips in a space of rows."""
+        wanted = self._space(space)
+        if wanted.rows_of != "rows":
+            raise RequestError(f"space {space!r} holds captions, not clips; use a motion space")
+        out = np.zeros((len(ids), wanted.dim), np.float32)
+        for at, clip_id in enumerate(ids):
+            segment, row = self._segment_of(self._locate(clip_id))
+            out[at] = self._store.vectors(segment, wanted)[row]
+        return out
+
+    def frames(self, clip_id: str) -> bytes:
+        """The opaque block of frames of a clip."""
+        segment, row = self._segment_of(self._locate(clip_id))
+        return self._store.frame(segment, row)
+
+    def scan(self, where: str | Filter | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All live rows that match, in batches of one segment or less."""
+        import pyarrow as pa
+
+        keep = self._matching(where)
+        for segment, start in zip(self._manifest.segments, self.row_index.starts, strict=True):
+            rows = np.flatnonzero(keep[start : start + segment.rows])
+            if len(rows):
+                yield from self._store.table(segment, "rows", columns).take(pa.array(rows)).to_batches()
+
+    def ids(self, where: str | Filter | None = None) -> list[str]:
+        """Ids of all live rows that match, in storage order."""
+        return list(self.row_index.ids[self._matching(where)])
+
+    def count(self, where: str | Filter | None = None) -> int:
+        """How many clips match."""
+        return len(self) if where is None else int(self._matching(where).sum())
+
+    # ---- searching -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _filters(self) -> FilterEngine:
+        from db.plan import FilterEngine
+
+        segments = [(s, start) for s, start in zip(self._manifest.segments, self.row_index.starts, strict=True)]
+        return FilterEngine(
+            rows=[self._store.table(s, "rows", None) for s, _ in segments],
+            captions=[self._store.table(s, "captions", ["row", "text"]) for s, _ in segments],
+            starts=self.row_index.starts,
+        )
+
+    def _matching(self, where: str | Filter | None) -> NDArray[np.bool_]:
+        """Live rows [N] that pass the filter."""
+        live = ~self.row_index.dead
+        return live if where is None else live & self._filters.mask(where, len(live))
+
+    def _index(self, space: Space) -> SpaceIndex:
+        if space.name not in self._indexes:
+            from db.plan import SpaceIndex
+
+            blocks = [self._store.vectors(s, space) for s in self._manifest.segments]
+            self._indexes[space.name] = SpaceIndex(blocks, space.dim)
+        return self._indexes[space.name]
+
+    def _names(self, space: Space) -> NDArray[np.object_]:
+        """The id of every vector of a space."""
+        if space.rows_of == "rows":
+            return self.row_index.ids
+        owners, _ = self._caption_owner
+        first = np.searchsorted(owners, owners)  # captions of a clip stand together
+        numbers = np.arange(len(owners)) - first
+        return np.array([f"{self.row_index.ids[o]}#{n}" for o, n in zip(owners, numbers, strict=True)], object)
+
+    def search(
+        self,
+        space: str | Mapping[str, float],
+        queries: NDArray[np.float32] | Mapping[str, NDArray[np.float32]],
+        k: int,
+        *,
+        where: str | Filter | None = None,
+        exact: bool = True,
+    ) -> Hits:
+        """The ``k`` best rows for each query, best first: exactly min(k, matching rows).
+
+        Args:
+            space: a space's name, or several with weights: the score is then the weighted sum of inner products.
+            queries: unit vectors [n, D]; one array a space where there are several.
+            k: how many hits.
+            where: a filter as text or AST, applied before the search.
+            exact: this version always searches exactly.
+
+        Raises:
+            RequestError: unknown space, wrong width, k below 1.  FilterError: the filter cannot be read.
+        """
+        from db.plan import best_rows
+
+        weights = {space: 1.0} if isinstance(space, str) else dict(space)
+        asked = {space: queries} if isinstance(space, str) else queries
+        if k < 1 or not weights:
+            raise RequestError(f"k is {k} and {len(weights)} spaces are asked; give k of at least 1 and a space")
+        spaces = {name: self._space(name) for name in weights}
+        if len({s.rows_of for s in spaces.values()}) > 1:
+            raise RequestError("spaces of clips and of captions cannot be searched together; ask them one by one")
+        arrays = {name: self._queries(asked, name, spaces[name]) for name in spaces}  # type: ignore[arg-type]
+        first = next(iter(spaces.values()))
+        keep = self._matching(where)
+        if first.rows_of == "captions":
+            keep = keep[self._caption_owner[0]]
+        parts = [(self._index(spaces[name]), arrays[name], weights[name]) for name in spaces]
+        rows, scores, method = best_rows(parts, keep, k, self._names(first))
+        names = self._names(first)
+        plan = {
+            "method": method, "exact": True, "spaces": weights, "rows": int(keep.sum()), "of": len(keep),
+            "segments": len(self._manifest.segments), "filter": where if isinstance(where, str) else repr(where) if where else None,
+        }  # fmt: skip
+        return Hits([list(names[r]) for r in rows], scores, plan)
+
+    def _queries(self, asked: Any, name: str, space: Space) -> NDArray[np.float32]:
+        vectors = np.ascontiguousarray(asked[name], np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != space.dim:
+            raise RequestError(f"queries for space {name!r} have shape {list(vectors.shape)}, expected [n, {space.dim}]")
+        if not np.isfinite(vectors).all():
+            raise RequestError(f"queries for space {name!r} are not finite; check what they were made from")
+        return vectors
+
+    def scores(self, space: str, queries: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float32]:
+        """Inner products [n, len(ids)] of queries [n, D] with clips."""
+        wanted = self._space(space)
+        return self._queries({space: queries}, space, wanted) @ self.vectors(ids, space).T
+
+    def check_live(self) -> None:
+        """Raise CorruptionError when the counts of the manifest and the bitmaps disagree."""
+        if int((~self.row_index.dead).sum()) != len(self):
+            raise CorruptionError(f"version {self.version} counts {len(self)} clips, its files {int((~self.row_index.dead).sum())}")

@@ -1,0 +1,94 @@
+"""Verification: every file of the newest version is read and held against its manifest, and rows against each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from db import manifest as manifests
+from db import segment
+from db.commit import id_sum
+from db.errors import CorruptionError, LibraryError
+from db.files import Files
+from db.manifest import FileEntry, Manifest
+from db.snapshot import Snapshot
+from db.store import SegmentStore
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """``problems`` is empty when all is well; each names a file or clip and what is wrong with it."""
+
+    version: int
+    problems: tuple[str, ...]
+    checked_files: int
+    bytes: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
+
+
+def verify(files: Files, store: SegmentStore, library: str) -> VerifyReport:
+    """Hashes of all files, checksums of vector pages, unit norms, unique ids, and the totals of the manifest."""
+    manifest, damaged = manifests.read_newest(files, library)
+    problems = [f"{name}: its hash does not fit" for name in damaged]
+    for number in manifests.list_versions(files):
+        if number < manifest.version:
+            try:
+                manifests.read(files, number, library)
+            except LibraryError as error:
+                problems.append(str(error))
+    count, size = 0, 0
+    for name, entry in _all_files(manifest):
+        problems += _check_file(files, name, entry)
+        count, size = count + 1, size + entry.bytes
+    if not problems:
+        problems += _check_rows(manifest, store)
+    return VerifyReport(manifest.version, tuple(problems), count, size)
+
+
+def _all_files(manifest: Manifest) -> list[tuple[str, FileEntry]]:
+    found = []
+    for entry in manifest.segments:
+        found += [(f"segments/{entry.id}/{file.name}", file) for file in entry.files]
+        if entry.deletes is not None:
+            found.append((f"deletes/{entry.deletes.name}", entry.deletes))
+    return found
+
+
+def _check_file(files: Files, name: str, entry: FileEntry) -> list[str]:
+    try:
+        data = files.map(name) if entry.bytes else b""
+    except (FileNotFoundError, LibraryError, ValueError) as error:
+        return [f"{name}: cannot be read ({error})" if not isinstance(error, FileNotFoundError) else f"{name}: is missing"]
+    if len(data) != entry.bytes:
+        return [f"{name}: has {len(data)} bytes, expected {entry.bytes}"]
+    if segment.digest(data) != entry.blake2b:
+        return [f"{name}: its content does not fit its hash"]
+    return []
+
+
+def _check_rows(manifest: Manifest, store: SegmentStore) -> list[str]:
+    problems = []
+    try:
+        snapshot = Snapshot(manifest, store)
+        snapshot.check_live()
+        index = snapshot.row_index
+        twice = [name for name, times in Counter(index.ids[~index.dead].tolist()).items() if times > 1]
+        problems += [f"clip {name!r} is there more than once" for name in twice[:5]]
+        if id_sum(index.ids[~index.dead].tolist()) % 2**128 != manifest.checksum:
+            problems.append("the live clips are not those the manifest was made for")
+        for space in manifest.spaces:
+            for entry in manifest.segments:
+                vectors = np.asarray(store.vectors(entry, space), np.float32)
+                norms = np.linalg.norm(vectors, axis=1)
+                bad = np.flatnonzero(~(np.abs(norms - 1) < 1e-2))
+                if len(bad):
+                    problems.append(f"segments/{entry.id}: vector {bad[0]} of {space.name} has length {norms[bad[0]]:.3g}")
+    except CorruptionError as error:
+        problems.append(str(error))
+    return problems
