@@ -23,13 +23,14 @@ from encoders import DualEncoder
 from indexer.errors import NothingIndexed
 from indexer.report import IndexReport, Progress, Rejected
 from indexer.rows import StampedClip, caption_table, frame_block, row_table, with_ids
-from indexer.sources import KnownTake, NamedSource, known_takes, missing_takes, open_sources
+from indexer.sources import KnownTake, NamedSource, known_takes, missing_takes, open_sources, take_key
 from indexer.spans import SpanRule, cut
 from indexer.target import Target
 from motion import Clip, MotionError, TakeRef
 
 COMMIT_CLIPS = 1024
 COMMIT_BYTES = 128 << 20  # of joints
+NOTHING = KnownTake(stamp="", split="")
 TEXTS_KEPT = 8192  # sentences whose vectors are remembered: class sentences repeat
 
 
@@ -86,9 +87,9 @@ def index(
     if prune:
         run.prune(gone)
     if run.rejected and not (run.added or run.replaced or run.unchanged or known):
-        first = run.rejected[0]
+        first = str(run.rejected[0])
         raise NothingIndexed(
-            f"none of {len(run.rejected)} takes could be indexed, the library is unchanged; first: {first.reason}"
+            f"none of {len(run.rejected)} takes could be indexed, the library is unchanged; first: {first}"
         )
     return IndexReport(
         library=str(library), version=target.version, added=run.added, replaced=run.replaced, unchanged=run.unchanged,
@@ -198,17 +199,32 @@ class _Run:
     def _vectors(self, clips: Sequence[Clip]) -> dict[str, NDArray[np.float32]]:
         """Unit vectors [N, D] of every space of the library: clips, their parts, and their captions in clip order."""
         spec = self.encoder.spec
-        found = [
-            self.encoder.encode_motion(clips[at : at + self.batch_clips])
-            for at in range(0, len(clips), self.batch_clips)
-        ]
-        if not found:
-            return {}
-        vectors = {"motion/whole": np.concatenate([part.whole for part in found])}
-        for column, name in enumerate(spec.parts):
-            vectors[f"motion/{name}"] = np.concatenate([part.parts[:, column] for part in found])
+        vectors = {f"motion/{part}": np.zeros((len(clips), spec.dim), np.float32) for part in ("whole", *spec.parts)}
         vectors["text/whole"] = self._sentences([caption.text for clip in clips for caption in clip.captions])
+        stored = self._stored(clips)
+        snapshot = self.target.snapshot()
+        if stored and snapshot is not None:
+            for name in vectors.keys() - {"text/whole"}:
+                vectors[name][stored] = snapshot.vectors([clips[row].clip_id for row in stored], name)
+        new = sorted(set(range(len(clips))) - set(stored))
+        for at in range(0, len(new), self.batch_clips):
+            rows = new[at : at + self.batch_clips]
+            found = self.encoder.encode_motion([clips[row] for row in rows])
+            vectors["motion/whole"][rows] = found.whole
+            for column, part in enumerate(spec.parts):
+                vectors[f"motion/{part}"][rows] = found.parts[:, column]
         return vectors
+
+    def _stored(self, clips: Sequence[Clip]) -> list[int]:
+        """Which of ``clips`` the library has with the very same content, so that only their rows are to be renewed."""
+        snapshot = self.target.snapshot()
+        candidates = [
+            row for row, clip in enumerate(clips) if clip.clip_id in self.known.get(take_key(clip.clip_id), NOTHING).ids
+        ]
+        if snapshot is None or not candidates:
+            return []
+        hashes = snapshot.rows([clips[row].clip_id for row in candidates], ["sha256"])["sha256"].to_pylist()
+        return [row for row, stored in zip(candidates, hashes, strict=True) if stored == clips[row].content_hash()]
 
     def _sentences(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors [N, D] of sentences; each different one is embedded once."""

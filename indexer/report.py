@@ -16,6 +16,10 @@ class Rejected:
     path: str
     reason: str
 
+    def __str__(self) -> str:
+        name = self.path.rpartition("/")[2]
+        return self.reason if name in self.reason else f"{self.path}: {self.reason}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class IndexReport:
@@ -44,7 +48,8 @@ class IndexReport:
     def __repr__(self) -> str:
         return (
             f"IndexReport(version {self.version}, {self.added} added, {self.replaced} replaced, "
-            f"{self.unchanged} unchanged, {self.removed} removed, {len(self.missing)} takes missing, {len(self.rejected)} rejected)"
+            f"{self.unchanged} unchanged, {self.removed} removed, {len(self.missing)} takes missing, "
+            f"{len(self.rejected)} rejected)"
         )
 
     def to_json(self) -> dict[str, Any]:

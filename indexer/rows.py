@@ -118,7 +118,8 @@ def clip_of_row(row: dict[str, Any], captions: Sequence[dict[str, Any]], block: 
     source = Source(
         dataset=row["source"] or "", take=row["take"] or "", start_s=row["start_s"], end_s=row["end_s"],
         subject=row["subject"] or "", licence=row["licence"] or "", origin=row["origin"] or "",
-        split=row["split"] or "", mirrored=bool(row["mirrored"]), notes={key: str(value) for key, value in notes.items()},
+        split=row["split"] or "", mirrored=bool(row["mirrored"]),
+        notes={key: str(value) for key, value in notes.items()},
     )  # fmt: skip
     said = tuple(
         Caption(item["text"], item["start_s"], item["end_s"], item["kind"], tuple(item["tokens"] or ()))

@@ -214,11 +214,16 @@ def read_clip(motion: Clip | Path | str, *, joint_map: Path | None = None) -> Cl
         MotionError: the file cannot be read.
         QueryError: the file holds several clips.
     """
-    from motion import Clip, read
+    from motion import Clip, MotionError, read
 
     if isinstance(motion, Clip):
         return motion
-    clips = read(motion, joint_map=joint_map)
+    try:
+        clips = read(motion, joint_map=joint_map)
+    except MotionError as error:
+        if Path(motion).name in str(error):
+            raise
+        raise type(error)(f"{motion}: {error}") from error
     if len(clips) != 1:
         raise QueryError(f"{motion}: holds {len(clips)} clips, expected one; index the file and ask by clip id")
     return clips[0]

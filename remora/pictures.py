@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from retriever import Hits
 
 
+def check_picture(path: Path) -> None:
+    """Refuse, before anything is searched, a path that no picture can be written to.
+
+    Raises:
+        QueryError: it does not end in .png, or its folder is not there.
+    """
+    if path.suffix.lower() != ".png":
+        raise QueryError(f"{path}: pictures end in .png, not in {path.suffix!r}; rename it")
+    if not path.parent.is_dir() or path.is_dir():
+        raise QueryError(f"{path}: no file can be written there; check its folder")
+
+
 def draw_hits(engine: Engine, hits: Hits, path: Path, *, most: int = 6) -> None:
     """Draw the first ``most`` hits as strips of poses, each under its rank, score and caption.
 

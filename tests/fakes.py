@@ -13,10 +13,10 @@ from encoders import Embeddings, EncoderSpec
 from motion import PARTS, SMPL_22, Clip
 
 T_POSE = {  # metres from the parent; the right side mirrors the left
-    "spine1": (0, 0.11, 0), "spine2": (0, 0.13, 0), "spine3": (0, 0.06, 0), "neck": (0, 0.21, 0), "head": (0, 0.1, 0.03),
-    "left_hip": (0.09, -0.06, 0), "left_knee": (0, -0.39, 0), "left_ankle": (0, -0.42, 0), "left_foot": (0, -0.06, 0.13),
-    "left_collar": (0.07, 0.11, 0), "left_shoulder": (0.11, 0.04, 0), "left_elbow": (0.2, -0.2, 0),
-    "left_wrist": (0.2, -0.15, 0.05),
+    "spine1": (0, 0.11, 0), "spine2": (0, 0.13, 0), "spine3": (0, 0.06, 0), "neck": (0, 0.21, 0),
+    "head": (0, 0.1, 0.03), "left_hip": (0.09, -0.06, 0), "left_knee": (0, -0.39, 0), "left_ankle": (0, -0.42, 0),
+    "left_foot": (0, -0.06, 0.13), "left_collar": (0.07, 0.11, 0), "left_shoulder": (0.11, 0.04, 0),
+    "left_elbow": (0.2, -0.2, 0), "left_wrist": (0.2, -0.15, 0.05),
 }  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def _write(report: IndexReport, library: Path) -> None:
     if report.rejected:
         write_line(f"{len(report.rejected)} rejected:")
         for rejected in report.rejected[:REJECTIONS_SHOWN]:
-            write_line(f"  {rejected.path}: {rejected.reason.removeprefix(f'{rejected.path}: ')}")
+            write_line(f"  {rejected}")
         if len(report.rejected) > REJECTIONS_SHOWN:
             write_line(f"  ... and {len(report.rejected) - REJECTIONS_SHOWN} more; --json lists all")
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())

@@ -60,7 +60,7 @@ def verify(folder: Folder = DEFAULT_LIBRARY, as_json: Json = False, debug: Debug
     with waiting("reading every file", quiet=as_json):
         report = Engine(folder).library.verify()
     if as_json:
-        write_json(asdict(report))
+        write_json({"ok": report.ok, **asdict(report)})
     else:
         state = "all well" if report.ok else "DAMAGED"
         write_line(f"{folder}: {report.checked_files} files, {report.bytes / 1e6:.1f} MB, {state}")

@@ -10,6 +10,7 @@ import typer
 from remora.cli.options import DEFAULT_LIBRARY, Count, Debug, Device, EncoderName, Json, LibraryDir, Where
 from remora.errors import QueryError
 from remora.output import say, waiting, write_json, write_line, write_table
+from remora.pictures import check_picture, draw_hits
 
 if TYPE_CHECKING:
     from retriever import CaptionHits, Hits
@@ -52,6 +53,8 @@ def search(
     parsed = parse_weights(weights)
     if to not in ("motion", "text"):
         raise typer.BadParameter(f"{to!r} is neither motion nor text", param_hint="--to")
+    if save_strip is not None:
+        check_picture(save_strip)
     if to == "text":
         if text is not None or part or parsed or where or save_strip:
             raise QueryError("--to text finds captions for a motion; give --motion FILE or --clip ID and nothing else")
@@ -65,8 +68,6 @@ def search(
         )
     write_json(hits.to_json()) if as_json else write_hits(hits)
     if save_strip is not None:
-        from remora.pictures import draw_hits
-
         draw_hits(engine, hits, save_strip)
         say(f"drawn: {save_strip}")
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,9 +57,7 @@ def retriever(
         data=tuple(str(folder) for folder in data), out=str(out), name=name or out.name, model=CONFIGS[model],
         seed=seed, wordings=str(wordings or ""), device=device,
     )  # fmt: skip
-    changes: dict[str, object] = {
-        key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None
-    }
+    changes: dict[str, Any] = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None}
     try:
         settings = replace(settings, **(_further(config) | changes))
     except TypeError as error:
@@ -80,7 +78,7 @@ def retriever(
         )
 
 
-def _further(path: Path | None) -> dict[str, object]:
+def _further(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:

@@ -16,8 +16,9 @@ captions = st.builds(
     st.lists(texts, max_size=3).map(tuple),
 )  # fmt: skip
 sources = st.builds(
-    Source, dataset=texts, take=texts, start_s=st.floats(0, 100), end_s=st.floats(100, 200), subject=texts, licence=texts,
-    origin=texts, split=texts, mirrored=st.booleans(), notes=st.dictionaries(texts.filter(lambda key: key != "folder"), texts),
+    Source, dataset=texts, take=texts, start_s=st.floats(0, 100), end_s=st.floats(100, 200), subject=texts,
+    licence=texts, origin=texts, split=texts, mirrored=st.booleans(),
+    notes=st.dictionaries(texts.filter(lambda key: key != "folder"), texts),
 )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,7 +37,7 @@ def test_windows_cover_the_take_and_end_with_it(rule: SpanRule, more: float) -> 
     assert starts == sorted(set(starts)) and starts[-1] == pytest.approx(duration - rule.span_s)
     assert starts[0] == 0 or starts == [duration - rule.span_s]
     assert starts[0] + rule.span_s <= duration + 1e-9
-    assert all(after - before <= rule.span_s + 1e-9 for before, after in zip(starts, starts[1:], strict=False))
+    assert all(after - before <= rule.span_s + 1e-9 for before, after in pairwise(starts))
     assert len(starts) <= more / rule.stride_s + 2
 
 

@@ -124,7 +124,7 @@ def test_a_hostile_file_alone_is_an_error_everywhere(
     content, word = HOSTILE[name]
     path = tmp_path / name
     path.write_bytes(content)
-    complained(remora("index", path, "--library", tmp_path / "new"), str(path), word)
+    complained(remora("index", path, "--library", tmp_path / "new"), name, word)
     assert not (tmp_path / "new").exists()
     complained(remora("search", "--motion", path, "--library", library), str(path), word)
     complained(remora("classify", path, "--labels", "walk,run"), str(path), word)
@@ -141,7 +141,7 @@ def test_crlf_is_no_fault(remora: Remora, tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(10, 7, 3), (10, 22, 2), (10, 66), (0, 22, 3), (22, 3)])
 def test_a_wrong_number_of_joints(remora: Remora, tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "odd.npy", np.zeros(shape, np.float32))
-    complained(remora("index", tmp_path / "odd.npy", "--library", tmp_path / "new"), "odd.npy", str(shape[0]))
+    complained(remora("index", tmp_path / "odd.npy", "--library", tmp_path / "new"), "odd.npy", str(shape[1]))
 
 
 def test_pickled_objects_are_never_unpickled(remora: Remora, tmp_path: Path) -> None:
