@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remora.errors import QueryError
+from remora.errors import RemoraError
 from remora.threads import search_threads, settle_threads
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from indexer import IndexReport
     from motion import Clip
     from retriever import CaptionHits, Classification, Hits, Query
+
+
+LONGEST_TEXT = 2000  # characters; sentence encoders read some 60 to 250 words
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Engine:
         """The ``k`` clips that fit a sentence, a motion or a clip of the library best; by ``parts`` only, where given.
 
         Raises:
-            QueryError: not exactly one of text, motion and clip_id is given.
+            RemoraError: not exactly one of text, motion and clip_id is given.
             RetrievalError: a part or weight is unknown, the query is empty, or ``where`` cannot be read.
         """
         from retriever import search
@@ -202,9 +205,26 @@ class Engine:
         from retriever import Query
 
         if sum(value is not None for value in (text, motion, clip_id)) != 1:
-            raise QueryError("ask with exactly one of a text, a motion, or a clip of the library")
+            raise RemoraError("ask with exactly one of a text, a motion, or a clip of the library")
         clip = None if motion is None else read_clip(motion)
+        text = None if text is None else clean_text(text)
         return Query(text=text, clip=clip, clip_id=clip_id, parts=tuple(parts), weights=dict(weights or {}))
+
+
+def clean_text(text: str) -> str:
+    """A sentence that can be embedded: blanks joined, cut after the last word within :data:`LONGEST_TEXT` characters.
+
+    Raises:
+        RemoraError: the text is empty, or has no letter or digit (only emoji, only punctuation).
+    """
+    joined = " ".join(text.split())
+    if not joined:
+        raise RemoraError("the query is empty; say what to look for, e.g. 'a person waves'")
+    if not any(character.isalnum() for character in joined):
+        raise RemoraError(f"the query {joined[:40]!r} has no word in it; say in words what to look for")
+    if len(joined) <= LONGEST_TEXT:
+        return joined
+    return joined[: LONGEST_TEXT + 1].rpartition(" ")[0] or joined[:LONGEST_TEXT]
 
 
 def read_clip(motion: Clip | Path | str, *, joint_map: Path | None = None) -> Clip:
@@ -212,7 +232,7 @@ def read_clip(motion: Clip | Path | str, *, joint_map: Path | None = None) -> Cl
 
     Raises:
         MotionError: the file cannot be read.
-        QueryError: the file holds several clips.
+        RemoraError: the file holds several clips.
     """
     from motion import Clip, MotionError, read
 
@@ -225,5 +245,5 @@ def read_clip(motion: Clip | Path | str, *, joint_map: Path | None = None) -> Cl
             raise
         raise type(error)(f"{motion}: {error}") from error
     if len(clips) != 1:
-        raise QueryError(f"{motion}: holds {len(clips)} clips, expected one; index the file and ask by clip id")
+        raise RemoraError(f"{motion}: holds {len(clips)} clips, expected one; index the file and ask by clip id")
     return clips[0]

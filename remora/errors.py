@@ -1,20 +1,11 @@
-"""Errors of the front door.
+"""The error of the front door: a request that no room below ever sees.
 
-RemoraError
-├── QueryError      a question that cannot be asked
-└── NotInstalled    an optional part is missing, and the message says how to get it
+Each room has its own tree (``MotionError``, ``LibraryError``, ``EncoderError``, ``IndexingError``, ``RetrievalError``);
+the command line prints any of them as one line.
 """
 
 from __future__ import annotations
 
 
 class RemoraError(Exception):
-    """Base of what goes wrong at the front door; the rooms below have their own trees."""
-
-
-class QueryError(RemoraError):
-    """A question that cannot be asked: empty, of two kinds at once, or about a clip that is not there."""
-
-
-class NotInstalled(RemoraError):  # noqa: N818 - the words users see
-    """An optional part is missing."""
+    """A request that makes no sense as it is; the message says what to ask instead."""

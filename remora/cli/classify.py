@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from remora.cli.options import Debug, Device, EncoderName, Json
-from remora.errors import QueryError
+from remora.errors import RemoraError
 from remora.output import percent_bar, waiting, write_json, write_table
 
 
@@ -31,9 +31,9 @@ def classify(
 
     names = [name.strip() for name in labels.split(",") if name.strip()]
     if len(set(names)) < 2:
-        raise QueryError(f"--labels {labels!r} names fewer than two labels; separate them by commas")
+        raise RemoraError(f"--labels {labels!r} names fewer than two labels; separate them by commas")
     if template is not None and "{}" not in template:
-        raise QueryError(f"--template {template!r} has no {{}} for the label; write e.g. 'a person {{}}'")
+        raise RemoraError(f"--template {template!r} has no {{}} for the label; write e.g. 'a person {{}}'")
     engine = Engine(Path("library"), encoder=encoder or _shipped(), device=device)
     with waiting("classifying", quiet=as_json):
         results = engine.classify(files, names, template=template)
@@ -43,11 +43,8 @@ def classify(
         )
         return
     for file, result in zip(files, results, strict=True):
-        rows = [
-            (label, score, probability, percent_bar(probability))
-            for label, score, probability in zip(result.labels, result.scores, result.probabilities, strict=True)
-        ]
-        rows.sort(key=lambda row: -row[2])
+        ranked = result.to_json()["labels"]
+        rows = [(row["label"], row["score"], row["probability"], percent_bar(row["probability"])) for row in ranked]
         write_table(("label", "score", "probability", ""), rows, title=str(file))
 
 

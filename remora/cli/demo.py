@@ -55,8 +55,8 @@ def _write(report: DemoReport) -> None:
     write_hits(report.by_text, title=f'by words: "{TEXT}"')
     write_hits(report.by_motion, title=f"by motion: question.bvh ({said})")
     write_hits(report.by_part, title=f"by its {PART.replace('_', ' ')} only")
-    named = sorted(zip(report.named.labels, report.named.probabilities, strict=True), key=lambda pair: -pair[1])
-    rows = [(TEMPLATE.format(label), share, percent_bar(share)) for label, share in named[:LABELS_SHOWN]]
+    named = report.named.to_json()["labels"][:LABELS_SHOWN]
+    rows = [(TEMPLATE.format(row["label"]), row["probability"], percent_bar(row["probability"])) for row in named]
     write_table(("question.bvh is", "probability", ""), rows)
     for path in report.files:
         write_line(f"wrote {path}")

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from remora.cli.options import DEFAULT_LIBRARY, Count, Debug, Device, EncoderName, Json, LibraryDir, Where
-from remora.errors import QueryError
+from remora.errors import RemoraError
 from remora.output import say, waiting, write_json, write_line, write_table
 from remora.pictures import check_picture, draw_hits
 
 if TYPE_CHECKING:
     from retriever import CaptionHits, Hits
-
-LONGEST_TEXT = 2000  # characters; sentence encoders read some 60 to 250 words
 
 
 def search(
@@ -57,43 +55,34 @@ def search(
         check_picture(save_strip)
     if to == "text":
         if text is not None or part or parsed or where or save_strip:
-            raise QueryError("--to text finds captions for a motion; give --motion FILE or --clip ID and nothing else")
+            raise RemoraError("--to text finds captions for a motion; give --motion FILE or --clip ID and nothing else")
         with waiting("searching", quiet=as_json):
             captions = engine.describe(motion=motion, clip_id=clip, k=count)
         write_json(captions.to_json()) if as_json else _write_captions(captions)
         return
+    if text is not None:
+        text = _cut(text)
     with waiting("searching", quiet=as_json):
-        hits = engine.search(
-            clean_text(text), motion=motion, clip_id=clip, parts=part or (), weights=parsed, k=count, where=where
-        )
+        hits = engine.search(text, motion=motion, clip_id=clip, parts=part or (), weights=parsed, k=count, where=where)
     write_json(hits.to_json()) if as_json else write_hits(hits)
     if save_strip is not None:
         draw_hits(engine, hits, save_strip)
         say(f"drawn: {save_strip}")
 
 
-def clean_text(text: str | None) -> str | None:
-    """A sentence that can be embedded: blanks joined, cut at :data:`LONGEST_TEXT` characters with a note.
+def _cut(text: str) -> str:
+    """``text`` as it will be embedded; says so when not all of it is."""
+    from remora.engine import clean_text
 
-    Raises:
-        QueryError: the text is empty, or has no letter or digit (only emoji, only punctuation).
-    """
-    if text is None:
-        return None
-    joined = " ".join(text.split())
-    if not joined:
-        raise QueryError("the query is empty; say what to look for, e.g. remora search 'a person waves'")
-    if not any(character.isalnum() for character in joined):
-        raise QueryError(f"the query {joined[:40]!r} has no word in it; say in words what to look for")
-    if len(joined) > LONGEST_TEXT:
-        words = len(joined.split())
-        joined = joined[:LONGEST_TEXT].rsplit(" ", 1)[0]
-        say(f"note: the query has {words} words; only the first {len(joined.split())} are used")
-    return joined
+    cleaned = clean_text(text)
+    words, used = len(text.split()), len(cleaned.split())
+    if used < words:
+        say(f"note: the query has {words} words; only the first {used} are used")
+    return cleaned
 
 
 def parse_weights(text: str | None) -> dict[str, float]:
-    """``"left_arm=2,right_arm=.5"`` as a mapping; QueryError names the piece that is none."""
+    """``"left_arm=2,right_arm=.5"`` as a mapping; RemoraError names the piece that is none."""
     weights: dict[str, float] = {}
     for piece in (text or "").split(","):
         part, equals, value = piece.partition("=")
@@ -104,7 +93,7 @@ def parse_weights(text: str | None) -> dict[str, float]:
                 raise ValueError
             weights[part.strip()] = float(value)
         except ValueError:
-            raise QueryError(
+            raise RemoraError(
                 f"--weights {piece.strip()!r} is no part=number; write e.g. left_arm=2,right_arm=1"
             ) from None
     return weights

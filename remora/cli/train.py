@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from remora.cli.options import Debug, Device, Json
-from remora.errors import QueryError
+from remora.errors import RemoraError
 from remora.output import progress_bar, write_json, write_line
 
 app = typer.Typer(help="Train a model.", rich_markup_mode=None, no_args_is_help=True)
@@ -61,7 +61,7 @@ def retriever(
     try:
         settings = replace(settings, **(_further(config) | changes))
     except TypeError as error:
-        raise QueryError(f"{config}: {error}; see encoders.part_momentum.train.TrainConfig for the fields") from error
+        raise RemoraError(f"{config}: {error}; see encoders.part_momentum.train.TrainConfig for the fields") from error
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with progress_bar("train", quiet=as_json) as move:
 
@@ -84,7 +84,7 @@ def _further(path: Path | None) -> dict[str, Any]:
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise QueryError(f"{path}: is no JSON ({error}); write an object of fields") from error
+        raise RemoraError(f"{path}: is no JSON ({error}); write an object of fields") from error
     if not isinstance(loaded, dict):
-        raise QueryError(f'{path}: holds no JSON object; write one, as {{"lr": 0.0005}}')
+        raise RemoraError(f'{path}: holds no JSON object; write one, as {{"lr": 0.0005}}')
     return loaded

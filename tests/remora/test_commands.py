@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from motion import SMPL_22, Caption, Clip, write
 from tests.fakes import FakeEncoder, somebody, write_takes
 from tests.remora.conftest import CLIPS, LONG_SPANS, TAKES, Remora
 
@@ -40,7 +41,7 @@ def test_captions_are_found_for_a_motion(remora: Remora, library: Path) -> None:
     answer = remora(
         "search", "--clip", "takes/kick ball.npy#0.00-2.50", "--to", "text", "--library", library, "--json"
     ).json
-    assert answer["hits"][0]["text"] == "kick ball"
+    assert answer["captions"][0]["text"] == "kick ball"
 
 
 def test_filters_keep_what_fits(remora: Remora, library: Path) -> None:
@@ -73,13 +74,16 @@ def test_convert_says_what_it_assumed(remora: Remora, takes: Path, tmp_path: Pat
     assert result.json["frames"] == 40 and "unit" in result.json["notes"]
 
 
-def test_classify_gives_probabilities_of_every_label(remora: Remora, takes: Path) -> None:
-    files = [takes / "salsa dance.npy", takes / "kick ball.npy"]
+def test_classify_gives_probabilities_of_every_label(remora: Remora, tmp_path: Path) -> None:
+    files = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    for path, text in zip(files, ("salsa dance", "kick ball"), strict=True):
+        write(Clip(somebody(2.0), SMPL_22, 20.0, (Caption(text),)), path)
     answer = remora("classify", *files, "--labels", "salsa dance, kick ball", "--json").json
     assert [result["file"] for result in answer["files"]] == [str(file) for file in files]
+    assert [result["best"] for result in answer["files"]] == ["salsa dance", "kick ball"]
     for result in answer["files"]:
-        assert sum(result["probabilities"]) == pytest.approx(1.0, abs=1e-5)
-        assert result["labels"] == ["salsa dance", "kick ball"]
+        assert {row["label"] for row in result["labels"]} == {"salsa dance", "kick ball"}
+        assert sum(row["probability"] for row in result["labels"]) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_info_and_history_tell_what_happened(remora: Remora, library: Path) -> None:
