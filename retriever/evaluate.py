@@ -1,0 +1,343 @@
+"""How well an encoder retrieves on a folder of labelled clips: one row a question, with N, a 95 % interval and chance.
+
+- Class rows ask with the sentence of every class that has a clip in the gallery; a clip is right when it is of that class.
+  Their interval resamples the clips (the classes are few and given, the clips are the sample).
+- Caption rows ask with every human caption's first sentence among the clips that have one; equal captions count as right.
+- New wording: sentences in ``retriever/data/paraphrases.csv``, written for this purpose and in no training text.
+- "Styles never trained" are styles of a source that its train split lacks; "persons never seen" are subjects that no train
+  clip of the same folder has. Both need the train split's labels, nothing else of it.
+- Where a baseline is given, both are asked the same and the difference is bootstrapped in pairs.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import DualEncoder
+from motion import Clip, open_source
+from retriever import protocols
+from retriever.errors import EvaluationError
+from retriever.protocols import Interval
+
+DRAWS = 300
+EMBED_AT_ONCE = 256
+KINECT = "kinect"
+
+Progress = Callable[[str, int, int], None]
+Figure = Callable[[NDArray[np.float32], NDArray[np.bool_]], float]  # scores and relevance [Q, N] -> value
+Chance = Callable[[NDArray[np.bool_]], float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: its name, how many queries and gallery items, value with interval, chance, and the baseline's beside it."""
+
+    name: str
+    metric: str
+    queries: int
+    gallery: int
+    value: Interval
+    chance: float
+    baseline: Interval | None = None
+    difference: Interval | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, four places."""
+
+        def plain(interval: Interval | None) -> dict[str, float] | None:
+            return {k: round(v, 4) for k, v in vars(interval).items()} if interval is not None else None
+
+        return {
+            "name": self.name, "metric": self.metric, "queries": self.queries, "gallery": self.gallery,
+            **(plain(self.value) or {}), "chance": round(self.chance, 4), "baseline": plain(self.baseline),
+            "difference": plain(self.difference),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All rows of one evaluation, and what was evaluated on what."""
+
+    data: str
+    split: str
+    encoder: str
+    baseline: str | None
+    clips: int
+    classes: int
+    rows: tuple[Row, ...]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``remora evaluate retrieval --json`` prints."""
+        return {
+            "data": self.data, "split": self.split, "encoder": self.encoder, "baseline": self.baseline, "clips": self.clips,
+            "classes": self.classes, "interval": f"95 % bootstrap, {DRAWS} draws, seed 0", "rows": [r.to_json() for r in self.rows],
+        }  # fmt: skip
+
+
+def evaluate_retrieval(
+    data: Path,
+    *,
+    encoder: DualEncoder,
+    split: str = "test",
+    baseline: DualEncoder | None = None,
+    sources: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate ``encoder`` (and ``baseline`` beside it) on one split of a folder of labelled clips.
+
+    Raises:
+        EvaluationError: no clip of that split, or none with a class.  MotionError: the folder cannot be read.
+    """
+    gallery = Gallery.read(data, split, sources)
+    models = [encoder] if baseline is None else [encoder, baseline]
+    embedded = [_Embedded(model, gallery, progress, label) for model, label in zip(models, ("encoder", "baseline"), strict=False)]
+    rows = [row for question in questions(gallery) for row in question.rows(embedded)]
+    return Evaluation(
+        data=data.name, split=split, encoder=encoder.spec.name, baseline=baseline.spec.name if baseline else None,
+        clips=len(gallery.clips), classes=len(gallery.texts), rows=tuple(rows),
+    )  # fmt: skip
+
+
+class Gallery:
+    """The clips of a split with their labels as arrays, and what the train split is known to hold."""
+
+    def __init__(self, clips: Sequence[Clip], train_styles: set[tuple[str, str]], train_subjects: set[str]) -> None:
+        self.clips = list(clips)
+        self.classes = _column(clips, lambda c: c.labels.get("class_id", ""))
+        self.styles = _column(clips, lambda c: c.labels.get("style", ""))
+        self.sources = _column(clips, lambda c: c.source.dataset)
+        self.capture = _column(clips, lambda c: c.labels.get("capture", "") or c.source.dataset)
+        self.texts = {c.labels["class_id"]: c.labels["class_text"] for c in clips if c.labels.get("class_text")}
+        pairs = [(c.source.dataset, c.labels.get("style", "")) for c in clips]
+        self.new_style = np.array([bool(style) and (source, style) not in train_styles for source, style in pairs])
+        self.new_person = np.array([bool(c.source.subject) and c.source.subject not in train_subjects for c in clips])
+        self.human = [next((cap.text for cap in c.captions if cap.kind == "human"), "") for c in clips]
+
+    @classmethod
+    def read(cls, data: Path, split: str, sources: Sequence[str] | None) -> Gallery:
+        """The clips of ``split``; EvaluationError when there are none, with the splits and sources there are."""
+        everything = [clip for take in open_source(data) for clip in take.read()]
+        train = [c for c in everything if c.source.split == "train"]
+        clips = [c for c in everything if c.source.split == split and (not sources or c.source.dataset in sources)]
+        if not clips:
+            splits = ", ".join(sorted({c.source.split for c in everything}))
+            names = ", ".join(sorted({c.source.dataset for c in everything}))
+            raise EvaluationError(f"{data} has no clip of split {split!r} in {sources or 'any source'}; splits: {splits}; sources: {names}")
+        if not any(c.labels.get("class_text") for c in clips):
+            raise EvaluationError(f"{data}: no clip of split {split!r} has a class_text; this evaluation needs labelled clips")
+        styles = {(c.source.dataset, c.labels.get("style", "")) for c in train}
+        return cls(clips, styles, {c.source.subject for c in train})
+
+    @cached_property
+    def optical(self) -> NDArray[np.bool_]:
+        """Clips not captured by a depth camera."""
+        return np.array([KINECT not in name for name in self.capture], bool)
+
+
+def _column(clips: Sequence[Clip], of: Callable[[Clip], str]) -> NDArray[np.object_]:
+    return np.array([of(clip) for clip in clips], object)
+
+
+class _Embedded:
+    """A model's vectors of the gallery, and of sentences as they are asked."""
+
+    def __init__(self, model: DualEncoder, gallery: Gallery, progress: Progress | None, label: str) -> None:
+        self._model = model
+        self._texts: dict[tuple[str, ...], NDArray[np.float32]] = {}
+        pieces = []
+        for start in range(0, len(gallery.clips), EMBED_AT_ONCE):
+            pieces.append(model.encode_motion(gallery.clips[start : start + EMBED_AT_ONCE]).whole)
+            if progress is not None:
+                progress(f"embed ({label})", min(start + EMBED_AT_ONCE, len(gallery.clips)), len(gallery.clips))
+        self.motions = np.concatenate(pieces)
+
+    def scores(self, sentences: tuple[str, ...]) -> NDArray[np.float32]:
+        """Cosines [Q, N] of sentences with all clips."""
+        if sentences not in self._texts:
+            self._texts[sentences] = self._model.encode_text(sentences).whole
+        return self._texts[sentences] @ self.motions.T
+
+
+@dataclass(frozen=True)
+class Question:
+    """Sentences asked of some of the gallery, with what is right for each [Q, N], and the figures drawn from the answers."""
+
+    name: str
+    sentences: tuple[str, ...]
+    relevant: NDArray[np.bool_]
+    among: NDArray[np.bool_]
+    metrics: Mapping[str, Figure]
+    chances: Mapping[str, Chance]
+    over: str = "clips"  # what the bootstrap draws: clips or queries
+    candidates: bool = False  # ask all sentences, also those nothing is right for: the labels of a classification
+
+    def rows(self, models: Sequence[_Embedded]) -> Iterator[Row]:
+        """One row a metric."""
+        relevant = self.relevant[:, self.among]
+        asked = relevant.any(axis=1) | self.candidates
+        if not asked.any():
+            return
+        relevant = relevant[asked]
+        scores = [model.scores(self.sentences)[np.ix_(asked, self.among)] for model in models]
+        count = relevant.shape[1] if self.over == "clips" else len(relevant)
+        for metric, figure in self.metrics.items():
+            own, base, difference = _intervals(figure, scores, relevant, count, self.over)
+            chance = self.chances.get(metric, lambda _: float("nan"))(relevant)
+            yield Row(self.name, metric, len(relevant), relevant.shape[1], own, chance, base, difference)
+
+
+def _intervals(
+    figure: Figure,
+    scores: Sequence[NDArray[np.float32]],
+    relevant: NDArray[np.bool_],
+    count: int,
+    over: str,
+) -> tuple[Interval, Interval | None, Interval | None]:
+    """A figure of one or two models and of their difference, with intervals from the same draws."""
+    rng = np.random.default_rng(0)
+    full = [figure(s, relevant) for s in scores]
+    drawn = np.zeros((DRAWS, len(scores)))
+    for draw in range(DRAWS):
+        rows = rng.integers(count, size=count)
+        for model, matrix in enumerate(scores):
+            if over == "clips":
+                drawn[draw, model] = figure(matrix[:, rows], relevant[:, rows])
+            else:
+                drawn[draw, model] = figure(matrix[rows], relevant[rows])
+
+    def interval(value: float, values: NDArray[np.float64]) -> Interval:
+        low, high = np.nanpercentile(values, [2.5, 97.5])
+        return Interval(value, float(low), float(high))
+
+    own = interval(full[0], drawn[:, 0])
+    if len(scores) == 1:
+        return own, None, None
+    return own, interval(full[1], drawn[:, 1]), interval(full[0] - full[1], drawn[:, 0] - drawn[:, 1])
+
+
+# ---- figures -------------------------------------------------------------------------------------------------------
+
+
+def _mean_ap(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
+    return float(np.nanmean(protocols.average_precision(scores, relevant)))
+
+
+def _recall(k: int) -> Figure:
+    def figure(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
+        ranks = protocols.first_ranks(scores, relevant)
+        asked = relevant.any(axis=1)
+        return float(protocols.recall_at(ranks[asked], k).mean())
+
+    return figure
+
+
+def _median(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
+    return protocols.median_rank(protocols.first_ranks(scores, relevant))
+
+
+def _top(k: int) -> Figure:
+    """Share of clips whose class is among the k best of all classes; columns are clips."""
+
+    def figure(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
+        return float(protocols.recall_at(protocols.first_ranks(scores.T, relevant.T), k).mean())
+
+    return figure
+
+
+def _chance_top(relevant: NDArray[np.bool_], k: int) -> float:
+    return min(k / len(relevant), 1.0)
+
+
+_CHANCE_AP = {"mAP": protocols.chance_average_precision}
+
+
+def questions(gallery: Gallery) -> Iterator[Question]:
+    """Every question of the evaluation that the gallery has clips for."""
+    everything = np.ones(len(gallery.clips), bool)
+    names = sorted(gallery.texts)
+    plain = tuple(gallery.texts[name] for name in names)
+    of_class = np.array([gallery.classes == name for name in names])
+    class_metrics = {"mAP": _mean_ap, "R@1": _recall(1), "R@10": _recall(10)}
+    chances = {**_CHANCE_AP, **{f"R@{k}": partial(protocols.chance_recall, k=k) for k in (1, 5, 10)}}
+    yield Question("class_id, all", plain, of_class, everything, class_metrics, chances)
+    if not gallery.optical.all():
+        yield Question("class_id, optical", plain, of_class, gallery.optical, class_metrics, chances)
+    top = {"top-1": _top(1), "top-5": _top(5)}
+    luck = {f"top-{k}": partial(_chance_top, k=k) for k in (1, 5)}
+    yield Question("zero-shot, all", plain, of_class, everything, top, luck)
+    if len(set(gallery.sources)) > 1:
+        for source in sorted(set(gallery.sources)):
+            among = gallery.sources == source
+            yield Question(f"zero-shot, {source}", plain, of_class, among, top, luck, candidates=True)
+    yield from _wording_questions(gallery, names, everything)
+    yield from _style_questions(gallery, everything)
+    if gallery.new_person.any():
+        yield Question("persons never seen", plain, of_class, gallery.new_person, {"mAP": _mean_ap}, _CHANCE_AP)
+    yield from _caption_questions(gallery, chances)
+
+
+def paraphrases() -> list[tuple[str, str]]:
+    """Class and sentence of the paraphrase test set."""
+    text = resources.files("retriever").joinpath("data/paraphrases.csv").read_text(encoding="utf-8")
+    return [(row["class_id"], row["paraphrase"]) for row in csv.DictReader(text.splitlines())]
+
+
+def _wording_questions(gallery: Gallery, names: Sequence[str], everything: NDArray[np.bool_]) -> Iterator[Question]:
+    known = set(names)
+    pairs = [(name, sentence) for name, sentence in paraphrases() if name in known]
+    if not pairs:
+        return
+    asked = sorted({name for name, _ in pairs})
+    sentences = tuple(sentence for _, sentence in pairs) + tuple(gallery.texts[name] for name in asked)
+    owners = [name for name, _ in pairs] + asked
+    relevant = np.array([gallery.classes == name for name in owners])
+    new = np.arange(len(owners)) < len(pairs)
+
+    def wording(scores: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+        return float(np.nanmean(protocols.average_precision(scores[new], right[new])))
+
+    def kept(scores: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+        values = protocols.average_precision(scores, right)
+        return float(np.nanmean(values[new]) / np.nanmean(values[~new]))
+
+    chances = {"mAP": lambda right: protocols.chance_average_precision(right[new])}
+    yield Question("new wording", sentences, relevant, everything, {"mAP": wording, "share kept": kept}, chances)
+
+
+def _style_questions(gallery: Gallery, everything: NDArray[np.bool_]) -> Iterator[Question]:
+    pairs = sorted({(c, s) for c, s in zip(gallery.classes, gallery.styles, strict=True) if c in gallery.texts})
+    if not any(style for _, style in pairs):
+        return
+    sentences = tuple(styled_sentence(gallery.texts[name], style) for name, style in pairs)
+    relevant = np.array([(gallery.classes == name) & (gallery.styles == style) for name, style in pairs])
+    yield Question("class_id x style", sentences, relevant, everything, {"mAP": _mean_ap}, _CHANCE_AP)
+    if gallery.new_style.any():
+        only = relevant & gallery.new_style
+        yield Question("styles never trained", sentences, only, everything, {"mAP": _mean_ap}, _CHANCE_AP)
+
+
+def styled_sentence(sentence: str, style: str) -> str:
+    """The class sentence with its style named behind it."""
+    return f"{sentence.rstrip('. ')}, {style} style" if style else sentence
+
+
+def _caption_questions(gallery: Gallery, chances: Mapping[str, Chance]) -> Iterator[Question]:
+    among = np.array([bool(text) for text in gallery.human])
+    if among.sum() < 2:
+        return
+    sentences = tuple(text for text in gallery.human if text)
+    relevant = np.array([[bool(other) and other == text for other in gallery.human] for text in sentences])
+    metrics = {"R@1": _recall(1), "R@5": _recall(5), "R@10": _recall(10), "MedR": _median}
+    yield Question("human captions", sentences, relevant, among, metrics, chances, over="queries")
