@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from remora.threads import settle_threads
+
 if TYPE_CHECKING:
     from db import Library
     from encoders import load_encoder
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from retriever import Classification, Hit, Hits
 
 __version__ = "0.1.0"
+
+settle_threads()
 
 _HOMES = {
     "Caption": "motion",

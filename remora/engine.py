@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remora.errors import RemoraError
-from remora.threads import search_threads, settle_threads
+from remora.threads import search_threads
 
 if TYPE_CHECKING:
     from db import Library, Snapshot
@@ -55,7 +55,6 @@ class Engine:
     def __init__(
         self, library: Path | str, *, encoder: DualEncoder | str | Path | None = None, device: str = "auto"
     ) -> None:
-        settle_threads()
         self.path = Path(library)
         self._wanted = encoder
         self._device = device

@@ -1,7 +1,8 @@
 """The one place that decides about threads, so that faiss, torch and duckdb do not fight.
 
 - OpenMP workers sleep between jobs (``OMP_WAIT_POLICY=passive``): two runtimes that spin for each other's cores cost
-  more than either gains. The variable is read when a runtime is loaded, so this comes before the first heavy import.
+  more than either gains (200 clips embedded on two cores that others use too: 0.5 s passive, 3.4 s by default). The
+  variable is read when a runtime is loaded, so this comes with ``import remora``, before any heavy import.
 - A single question is searched by one thread: at the size of a gallery on a desk, waking more costs more than it
   saves.
 - ``OMP_NUM_THREADS``, where the user has set it, is respected by everybody.

@@ -15,7 +15,6 @@ import typer
 
 from remora.cli import classify, demo, doctor, evaluate, export, index, library, search, train
 from remora.output import say
-from remora.threads import settle_threads
 
 ROOMS = frozenset({"motion", "db", "encoders", "indexer", "retriever", "generator", "remora"})
 INTERRUPTED = 130
@@ -56,7 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    settle_threads()
     try:
         status = app(args=arguments, prog_name="remora", standalone_mode=False)
         return status if isinstance(status, int) else 0

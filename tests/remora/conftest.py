@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import encoders
+from indexer import index
 from remora.cli.app import main
 from tests.fakes import FakeEncoder, write_takes
 
@@ -65,15 +67,23 @@ def remora(fake: FakeEncoder, capsys: pytest.CaptureFixture[str]) -> Remora:
     return run
 
 
-@pytest.fixture
-def takes(tmp_path: Path) -> Path:
-    """A folder of five takes, one of them long."""
-    return write_takes(tmp_path / "takes", TAKES)
-
-
-@pytest.fixture
-def library(remora: Remora, takes: Path, tmp_path: Path) -> Path:
-    """Those takes, indexed."""
-    folder = tmp_path / "library"
-    assert remora("index", takes, "--library", folder).code == 0
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with five takes (one of them long) and the library they make, once for all tests."""
+    folder = tmp_path_factory.mktemp("template")
+    takes = write_takes(folder / "takes", TAKES)
+    index([takes], folder / "library", encoder=FakeEncoder())
+    takes.rename(folder / "kept")  # the folder that was indexed is not there any more: its copies are moved folders
     return folder
+
+
+@pytest.fixture
+def takes(template: Path, tmp_path: Path) -> Path:
+    """Those takes, to change at will."""
+    return Path(shutil.copytree(template / "kept", tmp_path / "takes"))
+
+
+@pytest.fixture
+def library(template: Path, takes: Path, tmp_path: Path) -> Path:
+    """The library of those takes."""
+    return Path(shutil.copytree(template / "library", tmp_path / "library"))

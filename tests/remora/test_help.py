@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,16 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_loads_nothing_heavy(command: str) -> None:
+@cache
+def help_of(command: str) -> subprocess.CompletedProcess[str]:
     # Typer itself loads pydantic once a command is chosen; the list of commands does without.
     heavy = HEAVY if command else (*HEAVY, "pydantic")
-    result = python("-c", PROGRAM, ",".join(heavy), *command.split(), "--help")
+    return python("-c", PROGRAM, ",".join(heavy), *command.split(), "--help")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_loads_nothing_heavy(command: str) -> None:
+    result = help_of(command)
     assert result.returncode == 0, result.stderr
     assert result.stderr.endswith("loaded:")
     assert "Usage: remora" in result.stdout
@@ -87,7 +93,7 @@ def test_every_command_is_listed_and_tested_here() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_has_a_word_of_help(command: str) -> None:
-    text = python("-m", "remora", *command.split(), "--help").stdout
+    text = help_of(command).stdout
     options = text.partition("Options:")[2]
     bare = re.findall(r"^  (-{1,2}\S.*?)\s*$(?!\n {6,})", options, re.MULTILINE)
     assert all(re.search(r"\S {2,}\S", line) for line in bare), bare
