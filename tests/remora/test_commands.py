@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from motion import SMPL_22, Caption, Clip, write
-from tests.fakes import FakeEncoder, somebody, write_takes
+from tests.fakes import FakeEncoder, somebody, write_labelled, write_takes
 from tests.remora.conftest import CLIPS, LONG_SPANS, TAKES, Remora
 
 
@@ -132,3 +132,22 @@ def test_plain_output_of_index_names_the_rejected(remora: Remora, takes: Path, t
     result = remora("index", takes, "--library", tmp_path / "library")
     assert result.code == 0
     assert "1 rejected" in result.out and "takes/broken.bvh" in result.out
+
+
+def test_evaluation_gives_every_row_its_interval_and_its_baseline(
+    remora: Remora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_labelled(tmp_path / "data", {"walk": 4, "jump": 3, "wave": 5})
+    answer = remora("evaluate", "retrieval", "--data", folder, "--split", "test", "--json", "--baseline", "x").json
+    assert (answer["clips"], answer["classes"], answer["baseline"]) == (12, 3, "fake")
+    first = next(row for row in answer["rows"] if row["metric"] == "mAP")
+    assert first["low"] <= first["value"] <= first["high"] and first["difference"]["value"] == 0
+    assert first["value"] == pytest.approx(1.0)  # the fake puts a clip where its caption lies
+    table = remora("evaluate", "retrieval", "--data", folder, "--no-baseline").out
+    assert "mAP" in table and "baseline" not in table
+
+
+def test_evaluation_of_a_split_that_is_not_there(remora: Remora, tmp_path: Path) -> None:
+    folder = write_labelled(tmp_path / "data", {"walk": 2, "jump": 2})
+    result = remora("evaluate", "retrieval", "--data", folder, "--split", "dev", "--json")
+    assert result.code == 1 and "'dev'" in result.err and "test" in result.err and result.out == ""
