@@ -1,7 +1,6 @@
 """How well an encoder retrieves on a folder of labelled clips: one row a question, with N, a 95 % interval and chance.
 
 - Class rows ask with the sentence of every class that has a clip in the gallery; a clip is right when it is of that class.
-  Their interval resamples the clips (the classes are few and given, the clips are the sample).
 - Caption rows ask with every human caption's first sentence among the clips that have one; equal captions count as right.
 - New wording: sentences in ``retriever/data/paraphrases.csv``, written for this purpose and in no training text.
 - "Styles never trained" are styles of a source that its train split lacks; "persons never seen" are subjects that no train
@@ -14,7 +13,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,15 +25,12 @@ from encoders import DualEncoder
 from motion import Clip, open_source
 from retriever import protocols
 from retriever.errors import EvaluationError
-from retriever.protocols import Interval
+from retriever.protocols import Interval, Values
 
-DRAWS = 300
 EMBED_AT_ONCE = 256
 KINECT = "kinect"
 
 Progress = Callable[[str, int, int], None]
-Figure = Callable[[NDArray[np.float32], NDArray[np.bool_]], float]  # scores and relevance [Q, N] -> value
-Chance = Callable[[NDArray[np.bool_]], float]
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Evaluation:
         """What ``remora evaluate retrieval --json`` prints."""
         return {
             "data": self.data, "split": self.split, "encoder": self.encoder, "baseline": self.baseline, "clips": self.clips,
-            "classes": self.classes, "interval": f"95 % bootstrap, {DRAWS} draws, seed 0", "rows": [r.to_json() for r in self.rows],
+            "classes": self.classes, "interval": "95 % bootstrap over queries", "rows": [r.to_json() for r in self.rows],
         }  # fmt: skip
 
 
@@ -171,6 +167,15 @@ class _Embedded:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """A figure: values of the units [U, ...] asked about from scores and relevance [Q, N], their aggregate, and its chance."""
+
+    values: Callable[[NDArray[np.float32], NDArray[np.bool_]], Values]
+    aggregate: Callable[[Values], float] = lambda values: float(values.mean())
+    chance: Callable[[NDArray[np.bool_]], float] = lambda relevant: float("nan")
+
+
+@dataclass(frozen=True)
 class Question:
     """Sentences asked of some of the gallery, with what is right for each [Q, N], and the figures drawn from the answers."""
 
@@ -178,9 +183,7 @@ class Question:
     sentences: tuple[str, ...]
     relevant: NDArray[np.bool_]
     among: NDArray[np.bool_]
-    metrics: Mapping[str, Figure]
-    chances: Mapping[str, Chance]
-    over: str = "clips"  # what the bootstrap draws: clips or queries
+    metrics: Mapping[str, Metric]
     candidates: bool = False  # ask all sentences, also those nothing is right for: the labels of a classification
 
     def rows(self, models: Sequence[_Embedded]) -> Iterator[Row]:
@@ -191,76 +194,45 @@ class Question:
             return
         relevant = relevant[asked]
         scores = [model.scores(self.sentences)[np.ix_(asked, self.among)] for model in models]
-        count = relevant.shape[1] if self.over == "clips" else len(relevant)
-        for metric, figure in self.metrics.items():
-            own, base, difference = _intervals(figure, scores, relevant, count, self.over)
-            chance = self.chances.get(metric, lambda _: float("nan"))(relevant)
-            yield Row(self.name, metric, len(relevant), relevant.shape[1], own, chance, base, difference)
+        for name, metric in self.metrics.items():
+            values = [metric.values(s, relevant) for s in scores]
+            own, *others = [protocols.bootstrap(v, metric.aggregate) for v in values]
+            difference = _difference(values, metric) if others else None
+            yield Row(
+                self.name, name, len(values[0]), relevant.shape[1], own, metric.chance(relevant),
+                others[0] if others else None, difference,
+            )  # fmt: skip
 
 
-def _intervals(
-    figure: Figure,
-    scores: Sequence[NDArray[np.float32]],
-    relevant: NDArray[np.bool_],
-    count: int,
-    over: str,
-) -> tuple[Interval, Interval | None, Interval | None]:
-    """A figure of one or two models and of their difference, with intervals from the same draws."""
-    rng = np.random.default_rng(0)
-    full = [figure(s, relevant) for s in scores]
-    drawn = np.zeros((DRAWS, len(scores)))
-    for draw in range(DRAWS):
-        rows = rng.integers(count, size=count)
-        for model, matrix in enumerate(scores):
-            if over == "clips":
-                drawn[draw, model] = figure(matrix[:, rows], relevant[:, rows])
-            else:
-                drawn[draw, model] = figure(matrix[rows], relevant[rows])
-
-    def interval(value: float, values: NDArray[np.float64]) -> Interval:
-        low, high = np.nanpercentile(values, [2.5, 97.5])
-        return Interval(value, float(low), float(high))
-
-    own = interval(full[0], drawn[:, 0])
-    if len(scores) == 1:
-        return own, None, None
-    return own, interval(full[1], drawn[:, 1]), interval(full[0] - full[1], drawn[:, 0] - drawn[:, 1])
+def _difference(values: Sequence[Values], metric: Metric) -> Interval:
+    """Own minus baseline, from the same draws of units."""
+    both = np.stack(values, axis=1)
+    return protocols.bootstrap(both, lambda drawn: metric.aggregate(drawn[:, 0]) - metric.aggregate(drawn[:, 1]))
 
 
 # ---- figures -------------------------------------------------------------------------------------------------------
 
 
-def _mean_ap(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
-    return float(np.nanmean(protocols.average_precision(scores, relevant)))
+def _recall(k: int) -> Metric:
+    return Metric(
+        values=lambda scores, relevant: protocols.recall_at(protocols.first_ranks(scores, relevant), k),
+        chance=lambda relevant: protocols.chance_recall(relevant, k),
+    )
 
 
-def _recall(k: int) -> Figure:
-    def figure(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
-        ranks = protocols.first_ranks(scores, relevant)
-        asked = relevant.any(axis=1)
-        return float(protocols.recall_at(ranks[asked], k).mean())
-
-    return figure
-
-
-def _median(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
-    return protocols.median_rank(protocols.first_ranks(scores, relevant))
+def _top(k: int) -> Metric:
+    """Share of clips whose class is among the k best of all classes: the units are clips, the columns of the matrix."""
+    return Metric(
+        values=lambda scores, relevant: protocols.recall_at(protocols.first_ranks(scores.T, relevant.T), k),
+        chance=lambda relevant: min(k / len(relevant), 1.0),
+    )
 
 
-def _top(k: int) -> Figure:
-    """Share of clips whose class is among the k best of all classes; columns are clips."""
-
-    def figure(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> float:
-        return float(protocols.recall_at(protocols.first_ranks(scores.T, relevant.T), k).mean())
-
-    return figure
-
-
-def _chance_top(relevant: NDArray[np.bool_], k: int) -> float:
-    return min(k / len(relevant), 1.0)
-
-
-_CHANCE_AP = {"mAP": protocols.chance_average_precision}
+MEAN_AP = Metric(values=protocols.average_precision, chance=protocols.chance_average_precision)
+MEDIAN_RANK = Metric(values=protocols.first_ranks, aggregate=lambda ranks: float(np.median(ranks)))
+CLASS_METRICS = {"mAP": MEAN_AP, "R@1": _recall(1), "R@10": _recall(10)}
+TOP_METRICS = {"top-1": _top(1), "top-5": _top(5)}
+CAPTION_METRICS = {"R@1": _recall(1), "R@5": _recall(5), "R@10": _recall(10), "MedR": MEDIAN_RANK}
 
 
 def questions(gallery: Gallery) -> Iterator[Question]:
@@ -269,23 +241,19 @@ def questions(gallery: Gallery) -> Iterator[Question]:
     names = sorted(gallery.texts)
     plain = tuple(gallery.texts[name] for name in names)
     of_class = np.array([gallery.classes == name for name in names])
-    class_metrics = {"mAP": _mean_ap, "R@1": _recall(1), "R@10": _recall(10)}
-    chances = {**_CHANCE_AP, **{f"R@{k}": partial(protocols.chance_recall, k=k) for k in (1, 5, 10)}}
-    yield Question("class_id, all", plain, of_class, everything, class_metrics, chances)
+    yield Question("class_id, all", plain, of_class, everything, CLASS_METRICS)
     if not gallery.optical.all():
-        yield Question("class_id, optical", plain, of_class, gallery.optical, class_metrics, chances)
-    top = {"top-1": _top(1), "top-5": _top(5)}
-    luck = {f"top-{k}": partial(_chance_top, k=k) for k in (1, 5)}
-    yield Question("zero-shot, all", plain, of_class, everything, top, luck)
+        yield Question("class_id, optical", plain, of_class, gallery.optical, CLASS_METRICS)
+    yield Question("zero-shot, all", plain, of_class, everything, TOP_METRICS, candidates=True)
     if len(set(gallery.sources)) > 1:
         for source in sorted(set(gallery.sources)):
             among = gallery.sources == source
-            yield Question(f"zero-shot, {source}", plain, of_class, among, top, luck, candidates=True)
+            yield Question(f"zero-shot, {source}", plain, of_class, among, TOP_METRICS, candidates=True)
     yield from _wording_questions(gallery, names, everything)
     yield from _style_questions(gallery, everything)
     if gallery.new_person.any():
-        yield Question("persons never seen", plain, of_class, gallery.new_person, {"mAP": _mean_ap}, _CHANCE_AP)
-    yield from _caption_questions(gallery, chances)
+        yield Question("persons never seen", plain, of_class, gallery.new_person, {"mAP": MEAN_AP})
+    yield from _caption_questions(gallery)
 
 
 def paraphrases() -> list[tuple[str, str]]:
@@ -295,25 +263,28 @@ def paraphrases() -> list[tuple[str, str]]:
 
 
 def _wording_questions(gallery: Gallery, names: Sequence[str], everything: NDArray[np.bool_]) -> Iterator[Question]:
-    known = set(names)
-    pairs = [(name, sentence) for name, sentence in paraphrases() if name in known]
-    if not pairs:
+    wordings: dict[str, list[str]] = {}
+    for name, sentence in paraphrases():
+        wordings.setdefault(name, []).append(sentence)
+    asked = [name for name in names if name in wordings]
+    if not asked:
         return
-    asked = sorted({name for name, _ in pairs})
-    sentences = tuple(sentence for _, sentence in pairs) + tuple(gallery.texts[name] for name in asked)
-    owners = [name for name, _ in pairs] + asked
-    relevant = np.array([gallery.classes == name for name in owners])
-    new = np.arange(len(owners)) < len(pairs)
+    new = [(name, sentence) for name in asked for sentence in wordings[name]]
+    sentences = tuple(sentence for _, sentence in new)
+    relevant = np.array([gallery.classes == name for name, _ in new])
+    yield Question("new wording", sentences, relevant, everything, {"mAP": MEAN_AP})
+    plain = tuple(gallery.texts[name] for name in asked)
+    first = np.array([gallery.classes == name for name in asked])
+    owner = np.array([asked.index(name) for name, _ in new])
 
-    def wording(scores: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
-        return float(np.nanmean(protocols.average_precision(scores[new], right[new])))
-
-    def kept(scores: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+    def per_class(scores: NDArray[np.float32], right: NDArray[np.bool_]) -> Values:
         values = protocols.average_precision(scores, right)
-        return float(np.nanmean(values[new]) / np.nanmean(values[~new]))
+        told = values[len(asked) :]
+        return np.stack([values[: len(asked)], np.bincount(owner, told) / np.bincount(owner)], axis=1)
 
-    chances = {"mAP": lambda right: protocols.chance_average_precision(right[new])}
-    yield Question("new wording", sentences, relevant, everything, {"mAP": wording, "share kept": kept}, chances)
+    kept = Metric(values=per_class, aggregate=lambda pairs: float(pairs[:, 1].mean() / pairs[:, 0].mean()))
+    both = np.concatenate([first, relevant])
+    yield Question("new wording", plain + sentences, both, everything, {"share kept": kept})
 
 
 def _style_questions(gallery: Gallery, everything: NDArray[np.bool_]) -> Iterator[Question]:
@@ -322,10 +293,10 @@ def _style_questions(gallery: Gallery, everything: NDArray[np.bool_]) -> Iterato
         return
     sentences = tuple(styled_sentence(gallery.texts[name], style) for name, style in pairs)
     relevant = np.array([(gallery.classes == name) & (gallery.styles == style) for name, style in pairs])
-    yield Question("class_id x style", sentences, relevant, everything, {"mAP": _mean_ap}, _CHANCE_AP)
+    yield Question("class_id x style", sentences, relevant, everything, {"mAP": MEAN_AP})
     if gallery.new_style.any():
         only = relevant & gallery.new_style
-        yield Question("styles never trained", sentences, only, everything, {"mAP": _mean_ap}, _CHANCE_AP)
+        yield Question("styles never trained", sentences, only, everything, {"mAP": MEAN_AP})
 
 
 def styled_sentence(sentence: str, style: str) -> str:
@@ -333,11 +304,10 @@ def styled_sentence(sentence: str, style: str) -> str:
     return f"{sentence.rstrip('. ')}, {style} style" if style else sentence
 
 
-def _caption_questions(gallery: Gallery, chances: Mapping[str, Chance]) -> Iterator[Question]:
+def _caption_questions(gallery: Gallery) -> Iterator[Question]:
     among = np.array([bool(text) for text in gallery.human])
     if among.sum() < 2:
         return
     sentences = tuple(text for text in gallery.human if text)
     relevant = np.array([[bool(other) and other == text for other in gallery.human] for text in sentences])
-    metrics = {"R@1": _recall(1), "R@5": _recall(5), "R@10": _recall(10), "MedR": _median}
-    yield Question("human captions", sentences, relevant, among, metrics, chances, over="queries")
+    yield Question("human captions", sentences, relevant, among, CAPTION_METRICS)

@@ -1,8 +1,7 @@
 """Figures of retrieval as pure functions of a similarity matrix ``[Q, N]`` and of what is relevant ``[Q, N]``.
 
 - A tie is broken on average: a rank is the mean of the places its tied group takes.
-- An interval is the percentile bootstrap (95 %) over what was drawn: queries, or the clips behind them where a figure is a
-  mean over few classes of many clips.
+- An interval is the percentile bootstrap (95 %) over queries: sentences, or clips where a clip is what is asked about.
 - Chance is the value of a random order, computed, not assumed.
 """
 
@@ -30,22 +29,21 @@ def average_precision(scores: Matrix, relevant: Relevance) -> Values:
 
 
 def first_ranks(scores: Matrix, relevant: Relevance) -> Values:
-    """Rank [Q], from 1, of each query's best relevant item, ties averaged; infinite where nothing is relevant."""
+    """Expected rank [Q], from 1, of each query's first relevant item when ties are broken at random.
+
+    With t items tied at its score, r of them relevant, it is (items that score better) + (t + 1) / (r + 1); with one relevant
+    item that is the usual averaged tie. Infinite where nothing is relevant.
+    """
     best = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
     better = (scores > best).sum(axis=1)
-    tied = (scores == best).sum(axis=1)
-    ranks = better + (tied + 1) / 2
+    tied = scores == best
+    ranks = better + (tied.sum(axis=1) + 1) / ((tied & relevant).sum(axis=1) + 1)
     return np.where(relevant.any(axis=1), ranks, np.inf)
 
 
 def recall_at(ranks: Values, k: int) -> Values:
     """1 where a rank is within the first k, else 0."""
     return (ranks <= k).astype(np.float64)
-
-
-def median_rank(ranks: Values) -> float:
-    """Median of ranks."""
-    return float(np.median(ranks))
 
 
 @dataclass(frozen=True)
@@ -58,22 +56,14 @@ class Interval:
 
 
 def bootstrap(
-    count: int, figure: Callable[[NDArray[np.int64]], float], *, seed: int = 0, draws: int = 1000
+    values: Values, aggregate: Callable[[Values], float] | None = None, *, seed: int = 0, draws: int = 1000
 ) -> Interval:
-    """``figure`` of rows 0..count-1, and the 2.5 and 97.5 percentiles of it over ``draws`` resamples of them."""
+    """``aggregate`` (default: the mean) of ``values`` [U, ...] with the 2.5 and 97.5 percentiles over resampled units U."""
+    figure = aggregate or (lambda drawn: float(drawn.mean()))
     rng = np.random.default_rng(seed)
-    values = [figure(rng.integers(count, size=count)) for _ in range(draws)]
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return Interval(figure(np.arange(count)), float(low), float(high))
-
-
-def mean_interval(values: Values, *, seed: int = 0, draws: int = 1000) -> Interval:
-    """Mean of ``values`` [Q], NaN left out, with its bootstrap interval over queries."""
-    kept = values[~np.isnan(values)]
-    rng = np.random.default_rng(seed)
-    means = kept[rng.integers(len(kept), size=(draws, len(kept)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(kept.mean()), float(low), float(high))
+    drawn = [figure(values[rng.integers(len(values), size=len(values))]) for _ in range(draws)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(figure(values), float(low), float(high))
 
 
 def chance_average_precision(relevant: Relevance) -> float:
