@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+FOLD_WIDTH = 60  # up to here a column that must not be cut is not folded either
 PIPE_WIDTH = 150  # of a table that goes to a file or a pipe
 
 
@@ -50,10 +51,11 @@ def write_table(
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
     for position, name in enumerate(columns):
+        widest = max((len(str(row[position])) for row in rows), default=0)
         numbers = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
         table.add_column(
             name, justify="right" if numbers else "left", overflow="fold" if name in fold else "ellipsis",
-            no_wrap=name not in fold,
+            no_wrap=name not in fold, min_width=min(widest, FOLD_WIDTH) if name in fold else None,
         )  # fmt: skip
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
