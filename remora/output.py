@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-FOLD_WIDTH = 60  # up to here a column that must not be cut is not folded either
 PIPE_WIDTH = 150  # of a table that goes to a file or a pipe
 
 
@@ -43,29 +42,36 @@ def say(text: str) -> None:
 def write_table(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "", fold: Sequence[str] = ()
 ) -> None:
-    """A table on stdout; numbers stand right, columns in ``fold`` are never cut (ids one wants to copy)."""
+    """A table on stdout; numbers stand right, columns in ``fold`` are not cut (ids one wants to copy)."""
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
-    for position, name in enumerate(columns):
-        widest = max((len(str(row[position])) for row in rows), default=0)
+    cells = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row] for row in rows]
+    natural = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    keep = [name in fold for name in columns]
+    for position, width in enumerate(_fitted(natural, keep, console.width - 3 * len(columns))):
         numbers = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
         table.add_column(
-            name, justify="right" if numbers else "left", overflow="fold" if name in fold else "ellipsis",
-            no_wrap=name not in fold, min_width=min(widest, FOLD_WIDTH) if name in fold else None,
+            columns[position], justify="right" if numbers else "left",
+            overflow="fold" if keep[position] else "ellipsis", no_wrap=not keep[position], width=width,
         )  # fmt: skip
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+    for row_cells in cells:
+        table.add_row(*map(escape, row_cells))
     console.print(table)
 
 
-def _cell(value: Any) -> str:
-    from rich.markup import escape
-
-    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
+def _fitted(widths: Sequence[int], keep: Sequence[bool], most: int) -> list[int]:
+    """Column widths that sum to ``most`` at best: the widest gives way, one to ``keep`` only when no other can."""
+    fitted = list(widths)
+    while sum(fitted) > most and max(fitted) > 8:
+        free = [at for at, width in enumerate(fitted) if not keep[at] and width > 16]
+        fitted[max(free or range(len(fitted)), key=lambda at: fitted[at])] -= 1
+    return fitted
 
 
 def percent_bar(share: float, width: int = 20) -> str:
