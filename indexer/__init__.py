@@ -5,7 +5,7 @@ from indexer.pipeline import index
 from indexer.report import IndexReport, Progress, Rejected
 from indexer.rows import clip_of_row
 from indexer.spans import SpanRule, cut
-from indexer.target import check_encoder
+from indexer.target import check_encoder, spec_of_card
 
 __all__ = [
     "EncoderMismatch",
@@ -20,4 +20,5 @@ __all__ = [
     "clip_of_row",
     "cut",
     "index",
+    "spec_of_card",
 ]

@@ -15,13 +15,13 @@ class IndexingError(Exception):
     """Base of everything that goes wrong while sources become clips of a library."""
 
 
-class EncoderMismatch(IndexingError):  # noqa: N818 - the words users see
+class EncoderMismatch(IndexingError):
     """A library holds vectors of another encoder than the one at hand."""
 
 
-class SourceNameClash(IndexingError):  # noqa: N818 - the words users see
+class SourceNameClash(IndexingError):
     """Two folders would write their takes under one name."""
 
 
-class NothingIndexed(IndexingError):  # noqa: N818 - the words users see
+class NothingIndexed(IndexingError):
     """Every take was rejected, so there is nothing to commit."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ def encoder_card(spec: EncoderSpec) -> dict[str, Any]:
         "fps": spec.fps,
         "provenance": dict(spec.provenance),
     }
+
+
+def spec_of_card(card: Mapping[str, Any]) -> EncoderSpec:
+    """The spec that :func:`encoder_card` was made from."""
+    return EncoderSpec(
+        name=str(card["name"]), dim=int(card["dim"]), parts=tuple(card["parts"]), features=str(card["features"]),
+        fps=float(card["fps"]), fingerprint=str(card["fingerprint"]), provenance=dict(card["provenance"]),
+    )  # fmt: skip
 
 
 def check_encoder(snapshot: Snapshot, spec: EncoderSpec, path: Path) -> None:

@@ -1,6 +1,7 @@
 """One library and one encoder: index, search, describe, classify, export. The only place where the rooms meet.
 
 - The encoder is loaded when the first vector is needed (seconds), the library when the first row is (milliseconds).
+  What can be wrong with a question is found before, and a clip of the library needs no encoder at all.
 - A library remembers its encoder's name: nobody has to repeat it, and another encoder is refused, not mixed in.
 - An engine answers from one snapshot until it indexes or is told to ``refresh``: answers do not change under a reader.
 """
@@ -18,7 +19,7 @@ from remora.threads import search_threads
 
 if TYPE_CHECKING:
     from db import Library, Snapshot
-    from encoders import DualEncoder
+    from encoders import DualEncoder, Embeddings, EncoderSpec
     from indexer import IndexReport
     from motion import Clip
     from retriever import CaptionHits, Classification, Hits, Query
@@ -128,9 +129,10 @@ class Engine:
         """
         from retriever import search
 
-        query = self._query(text, motion, clip_id, parts, weights)
+        snapshot, query = self.snapshot, self._query(text, motion, clip_id, parts, weights)
+        self._check(query, where)
         search_threads(1)
-        return search(self.snapshot, self._matching_encoder(), query, k=k, where=where)
+        return search(snapshot, self._encoder_for(query), query, k=k, where=where)
 
     def describe(
         self, *, motion: Clip | Path | str | None = None, clip_id: str | None = None, k: int = 10
@@ -138,8 +140,10 @@ class Engine:
         """The ``k`` captions of the library that fit a motion best."""
         from retriever import describe
 
+        snapshot, query = self.snapshot, self._query(None, motion, clip_id, (), None)
+        self._check(query, None)
         search_threads(1)
-        return describe(self.snapshot, self._matching_encoder(), self._query(None, motion, clip_id, (), None), k=k)
+        return describe(snapshot, self._encoder_for(query), query, k=k)
 
     def classify(
         self, motions: Sequence[Clip | Path | str], labels: Sequence[str], *, template: str | None = None
@@ -186,10 +190,22 @@ class Engine:
             for batch in self.snapshot.scan(columns=["clip_id"])
         )
 
-    def _matching_encoder(self) -> DualEncoder:
-        """The encoder, once it is known to be the library's."""
-        from indexer import check_encoder
+    def _check(self, query: Query, where: str | None) -> None:
+        """Say what is wrong with a question before seconds go into loading an encoder."""
+        from db import parse_filter
 
+        query.weight_of_parts(tuple(self.snapshot.encoder.get("parts", ())))
+        if where is not None:
+            parse_filter(where)
+        if query.clip_id is not None:
+            self.snapshot.rows([query.clip_id], ["clip_id"])
+
+    def _encoder_for(self, query: Query) -> DualEncoder:
+        """The encoder, once it is known to be the library's; none is loaded for a clip whose vectors are stored."""
+        from indexer import check_encoder, spec_of_card
+
+        if query.clip_id is not None and self._wanted is None:
+            return StoredVectors(spec_of_card(self.snapshot.encoder))
         check_encoder(self.snapshot, self.encoder.spec, self.path)
         return self.encoder
 
@@ -208,6 +224,21 @@ class Engine:
         clip = None if motion is None else read_clip(motion)
         text = None if text is None else clean_text(text)
         return Query(text=text, clip=clip, clip_id=clip_id, parts=tuple(parts), weights=dict(weights or {}))
+
+
+@dataclass(frozen=True)
+class StoredVectors:
+    """Stands for the encoder of a library where all vectors are in the library already; can embed nothing."""
+
+    spec: EncoderSpec
+
+    def encode_motion(self, clips: Sequence[Clip]) -> Embeddings:
+        """Never called; RemoraError if it is."""
+        raise RemoraError(f"no encoder is loaded to embed {len(clips)} clips; ask an engine with an encoder")
+
+    def encode_text(self, texts: Sequence[str]) -> Embeddings:
+        """Never called; RemoraError if it is."""
+        raise RemoraError(f"no encoder is loaded to embed {len(texts)} sentences; ask an engine with an encoder")
 
 
 def clean_text(text: str) -> str:
