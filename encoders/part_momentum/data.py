@@ -241,7 +241,7 @@ class TrainingSet:
         pool = item.plain
         if item.human and (not item.plain or rng.random() < 0.35):
             pool = item.human
-        elif item.styled and rng.random() < 0.5:
+        elif item.styled and rng.random() < 0.4:
             pool = item.styled
         elif rng.random() < 0.2:
             return pool[0]

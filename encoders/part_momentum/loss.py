@@ -116,7 +116,15 @@ class Keys:
 
 
 def contrastive_loss(
-    motion: Towers, text: Towers, labels: Labels, scale: Tensor, *, keys: Keys | None, part_weight: float, styles: bool
+    motion: Towers,
+    text: Towers,
+    labels: Labels,
+    scale: Tensor,
+    *,
+    keys: Keys | None,
+    key_weight: float = 0.25,
+    part_weight: float = 0.5,
+    styles: bool = True,
 ) -> Losses:
     """Bidirectional InfoNCE on the whole and on every part.
 
@@ -138,7 +146,8 @@ def contrastive_loss(
         m_key, t_key = (side.whole if space == 0 else side.parts[:, space - 1] for side in (keys.motion, keys.text))
         m_keys = torch.cat([m_key, keys.queue.keys("motion")[:, space]])
         t_keys = torch.cat([t_key, keys.queue.keys("text")[:, space]])
-        return (cost + (info_nce(m, t_keys, far_text, scale) + info_nce(t, m_keys, far_motion, scale)) / 2) / 2
+        far = (info_nce(m, t_keys, far_text, scale) + info_nce(t, m_keys, far_motion, scale)) / 2
+        return (1 - key_weight) * cost + key_weight * far
 
     whole = one_space(0)
     count = motion.parts.shape[1]
@@ -146,11 +155,3 @@ def contrastive_loss(
     if count and part_weight > 0:
         parts = torch.stack([one_space(p + 1) for p in range(count)]).mean()
     return Losses(total=whole + part_weight * parts, whole=whole, parts=parts)
-
-
-def tether_loss(sentence: Tensor, text: Tensor) -> Tensor:
-    """How far cosines among ``text`` [B, D] stray from cosines among their frozen ``sentence`` vectors [B, S]."""
-    frozen, learned = sentence @ sentence.T, text @ text.T
-    frozen = (frozen - frozen.mean()) / frozen.std()
-    learned = (learned - learned.mean()) / learned.std().clamp(min=1e-4)
-    return F.mse_loss(learned, frozen)

@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ from torch.nn.utils import clip_grad_norm_
 
 from encoders.device import choose_device
 from encoders.errors import EncoderError
-from encoders.part_momentum.config import SMALL, ModelConfig
+from encoders.part_momentum.config import SMALL, WHOLE_BODY, ModelConfig
 from encoders.part_momentum.data import Batch, TrainingSet, WordingBank, clip_features, pad, read_wordings
 from encoders.part_momentum.encoder import length_batches
-from encoders.part_momentum.loss import Keys, Queue, contrastive_loss, tether_loss
+from encoders.part_momentum.loss import Keys, Queue, contrastive_loss
 from encoders.part_momentum.model import TextMotionModel, Towers
 from encoders.text import TextTower, lexical_features, load_text_tower
 from motion import Clip
@@ -47,23 +47,28 @@ class TrainConfig:
     name: str = "part-momentum-small"
     model: ModelConfig = field(default_factory=lambda: SMALL)
     wordings: str = ""  # folder with wordings.parquet and style_wordings.parquet
-    tether_captions: str = ""  # parquet with a column "caption": sentences that have no motion
     synthetic: int = 800  # procedurally generated clips beside the real ones
     exclude_sources: tuple[str, ...] = ()
-    steps: int = 1500
+    steps: int = 1000
     batch: int = 128
     max_frames: int = 120
     lr: float = 8e-4
     weight_decay: float = 0.05
     warmup: int = 100
-    momentum: float = 0.99
-    queue: int = 1024
+    momentum: float = 0.99  # of the slow copy; 0 for none
+    queue: int = 1024  # keys of the slow copy kept as negatives; 0 for none
     part_weight: float = 0.5
-    tether_weight: float = 0.05
+    key_weight: float = 0.25  # share of the momentum term in the loss
+    styles: bool = True  # captions that name another style are negatives within a class
     seed: int = 0
     device: str = "auto"
     eval_every: int = 100
     patience: int = 0  # evaluations without improvement before stopping; 0 never
+
+
+def control(config: TrainConfig) -> TrainConfig:
+    """The whole-body baseline of the same data, steps and size: no parts, no momentum, same-class negatives masked."""
+    return replace(config, model=WHOLE_BODY, momentum=0.0, queue=0, part_weight=0.0, styles=False)
 
 
 @dataclass(frozen=True)
@@ -95,15 +100,13 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     spec = FEATURES[config.model.features]
     data = TrainingSet(training_clips(config), spec=spec, tower=tower, bank=bank, seed=config.seed)
     validation = Validation(read_clips(config, "val"), data, bank, tower)
-    tether = _tether_sentences(config, tower)
 
     torch.manual_seed(config.seed)
     signs = torch.from_numpy(mirror_columns(spec).signs)
     model = TextMotionModel(config.model, signs).to(device.name)
-    use_momentum = not config.model.is_baseline
-    slow = copy.deepcopy(model).eval().requires_grad_(requires_grad=False) if use_momentum else None
+    slow = copy.deepcopy(model).eval().requires_grad_(requires_grad=False) if config.momentum else None
     queue = None
-    if use_momentum and config.queue:
+    if slow is not None and config.queue:
         queue = Queue(config.queue, config.model.dim, len(config.model.parts), config.model.text_dim).to(device.name)
     optimiser = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
     scaler = torch.amp.GradScaler(enabled=device.half_precision)
@@ -127,15 +130,10 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
                 keys = Keys(*embed(slow, batch), queue)
         losses = contrastive_loss(
             as_float(motion), as_float(text), batch.labels, model.scale,
-            keys=keys, part_weight=config.part_weight, styles=use_momentum,
+            keys=keys, key_weight=config.key_weight, part_weight=config.part_weight, styles=config.styles,
         )  # fmt: skip
-        total = losses.total
-        if tether is not None and config.tether_weight > 0 and use_momentum:
-            rows = torch.from_numpy(rng.integers(len(tether[0]), size=config.batch))
-            sentence, lexical = tether[0][rows].to(device.name), tether[1][rows].to(device.name)
-            total = total + config.tether_weight * tether_loss(sentence, model.text(sentence, lexical).whole)
         optimiser.zero_grad(set_to_none=True)
-        scaler.scale(total).backward()
+        scaler.scale(losses.total).backward()
         scaler.unscale_(optimiser)
         clip_grad_norm_(model.parameters(), 1.0)
         scaler.step(optimiser)
@@ -144,7 +142,7 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
             follow(slow, model, min(config.momentum, (step + 1) / (step + 10)))
         if keys is not None:
             keys.queue.push(keys.motion, keys.text, batch.labels)
-        loss = float(total.detach())
+        loss = float(losses.total.detach())
         if not math.isfinite(loss):
             raise EncoderError(f"the loss is {loss} at step {step}; lower --lr (now {config.lr}) and resume")
         if progress is not None:
@@ -229,16 +227,6 @@ def training_clips(config: TrainConfig) -> list[Clip]:
 
         clips += synthesise(config.synthetic, seed=config.seed)
     return clips
-
-
-def _tether_sentences(config: TrainConfig, tower: TextTower) -> tuple[torch.Tensor, torch.Tensor] | None:
-    if not config.tether_captions:
-        return None
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(config.tether_captions, columns=["caption", "split"], filters=[("split", "=", "train")])
-    texts = sorted(set(table["caption"].to_pylist()))
-    return torch.from_numpy(tower.encode(texts)), torch.from_numpy(lexical_features(texts))
 
 
 # ---- validation ----------------------------------------------------------------------------------------------------
@@ -359,7 +347,7 @@ def write_weights(
     tensors["normaliser.mean"] = torch.from_numpy(data.normaliser.mean)
     tensors["normaliser.std"] = torch.from_numpy(data.normaliser.std)
     _save_atomically(tensors, folder / "model.safetensors")
-    run = {k: v for k, v in asdict(config).items() if k not in ("model", "data", "out", "wordings", "tether_captions", "device")}
+    run = {k: v for k, v in asdict(config).items() if k not in ("model", "data", "out", "wordings", "device")}
     text = json.dumps(
         {
             "name": config.name,

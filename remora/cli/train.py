@@ -49,7 +49,7 @@ def retriever(
 ) -> None:
     """Train a text-motion encoder: selected on the val split, curves as PNG, weights as safetensors."""
     from encoders.part_momentum.config import CONFIGS
-    from encoders.part_momentum.train import TrainConfig, train_retriever
+    from encoders.part_momentum.train import TrainConfig, control, train_retriever
 
     if model not in CONFIGS:
         raise typer.BadParameter(f"{model!r} is none of {', '.join(CONFIGS)}", param_hint="--model")
@@ -62,6 +62,8 @@ def retriever(
         settings = replace(settings, **(_further(config) | changes))
     except TypeError as error:
         raise RemoraError(f"{config}: {error}; see encoders.part_momentum.train.TrainConfig for the fields") from error
+    if model == "whole-body":
+        settings = control(settings)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with progress_bar("train", quiet=as_json) as move:
 

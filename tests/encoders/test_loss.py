@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is a core dependency; the install is incomplete without it")
 
-from encoders.part_momentum.loss import Labels, Queue, contrastive_loss, false_negatives, info_nce  # noqa: E402
+from encoders.part_momentum.loss import Keys, Labels, Queue, contrastive_loss, false_negatives, info_nce  # noqa: E402
 from encoders.part_momentum.model import Towers  # noqa: E402
 
 
@@ -56,20 +56,19 @@ def test_a_named_style_tells_clips_of_one_class_apart(to_text: bool) -> None:
     assert false_negatives(own, own, styles=False, to_text=to_text).all()
 
 
-def test_a_masked_queue_entry_does_not_change_the_loss() -> None:
-    motion, text, own = towers(4), towers(4, seed=7), labels(4)
+def cost(motion: Towers, text: Towers, own: Labels, keys: Keys | None) -> float:
+    return float(contrastive_loss(motion, text, own, torch.tensor(10.0), keys=keys, key_weight=1.0, part_weight=1.0).total)
+
+
+def test_a_clip_in_the_queue_is_no_negative_of_itself_but_of_others() -> None:
+    motion, text = towers(1), towers(1, seed=7)
     queue = Queue(8, 16, 2, 64)
-    scale = torch.tensor(10.0)
-    before = contrastive_loss(motion, text, own, scale, queue=queue, part_weight=1.0, styles=True).total
-    queue.push(motion, text, own)  # the very same clips: all of them false negatives of themselves only
-    alone = labels(1)
-    one = Towers(motion.whole[:1], motion.parts[:1]), Towers(text.whole[:1], text.parts[:1])
-    queue_of_self = Queue(8, 16, 2, 64)
-    queue_of_self.push(*one, alone)
-    lonely = contrastive_loss(*one, alone, scale, queue=queue_of_self, part_weight=1.0, styles=True).total
-    after = contrastive_loss(motion, text, own, scale, queue=queue, part_weight=1.0, styles=True).total
-    assert lonely == pytest.approx(0.0, abs=1e-6)  # nothing but the own pair is left
-    assert after > before  # the other three entries are real negatives
+    alone = cost(motion, text, labels(1), Keys(motion, text, queue))
+    assert alone == pytest.approx(0.0, abs=1e-6)  # nothing but the own pair
+    queue.push(motion, text, labels(1))
+    assert cost(motion, text, labels(1), Keys(motion, text, queue)) == pytest.approx(0.0, abs=1e-6)
+    queue.push(towers(3, seed=20), towers(3, seed=30), labels(3, first=40))
+    assert cost(motion, text, labels(1), Keys(motion, text, queue)) > 1e-3
 
 
 def test_the_queue_starts_empty_and_keeps_the_newest() -> None:
@@ -92,6 +91,4 @@ def test_logits_are_bounded_by_the_inverse_temperature() -> None:
 def test_a_perfect_match_costs_less_than_a_shuffled_one() -> None:
     vectors = towers(8)
     shuffled = Towers(vectors.whole.roll(1, 0), vectors.parts.roll(1, 0))
-    cost = [float(contrastive_loss(vectors, other, labels(8), torch.tensor(20.0), queue=None, part_weight=1.0, styles=True).total)
-            for other in (vectors, shuffled)]  # fmt: skip
-    assert cost[0] < 0.05 < cost[1]
+    assert 4 * cost(vectors, vectors, labels(8), None) < cost(vectors, shuffled, labels(8), None)

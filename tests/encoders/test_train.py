@@ -94,7 +94,7 @@ def test_weights_load_strictly_and_keep_their_fingerprint(tmp_path: Path) -> Non
     save_file({k: v for k, v in tensors.items() if not k.startswith("text.linear")}, weights)
     with pytest.raises(WeightsError, match="text.linear"):
         load_encoder(report.weights, device="cpu")
-    save_file({k: v + np.float16(0.001) if k == "log_scale" else v for k, v in tensors.items()}, weights)
+    save_file({k: np.asarray(v + np.float16(0.01)) if k == "log_scale" else v for k, v in tensors.items()}, weights)
     assert load_encoder(report.weights, device="cpu").spec.fingerprint != first.spec.fingerprint
     weights.write_bytes(b"not safetensors")
     with pytest.raises(WeightsError, match="cannot read"):
