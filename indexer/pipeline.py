@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from indexer.report import IndexReport, Progress, Rejected
 from indexer.rows import StampedClip, caption_table, frame_block, row_table, with_ids
 from indexer.sources import KnownTake, NamedSource, known_takes, missing_takes, open_sources, take_key
 from indexer.spans import SpanRule, cut
-from indexer.target import Target
+from indexer.target import Target, check_encoder
 from motion import Clip, MotionError, TakeRef
 
 COMMIT_CLIPS = 1024
@@ -40,7 +40,7 @@ def index(
     sources: Sequence[Path | str],
     library: Path | str,
     *,
-    encoder: DualEncoder,
+    encoder: DualEncoder | Callable[[], DualEncoder],
     captions: Path | None = None,
     split: str | None = None,
     joint_map: Path | None = None,
@@ -55,7 +55,8 @@ def index(
     Args:
         sources: motion files, or folders of any layout :func:`motion.open_source` knows.
         library: folder of the library, created at the first commit.
-        encoder: embeds clips and captions; a library holds vectors of one encoder only.
+        encoder: embeds clips and captions, or a function that loads what does, called when all sources could be opened;
+            a library holds vectors of one encoder only.
         captions: a file of captions for the takes of the sources.
         split: index only takes of this split.
         joint_map: JSON file for rigs with unknown joint names.
@@ -75,10 +76,15 @@ def index(
         opened = open_sources(
             [Path(source) for source in sources], captions=captions, split=split, joint_map=joint_map, name=name
         )
-        target = Target(Path(library), encoder)
-        known = known_takes(target.snapshot(), opened)
+        target = Target(Path(library))
+        snapshot = target.snapshot()
+        known = known_takes(snapshot, opened)
+    with _timed(seconds, "load"):
+        model = encoder() if callable(encoder) else encoder
+        if snapshot is not None:
+            check_encoder(snapshot, model.spec, target.path)
     run = _Run(
-        encoder=encoder, target=target, rule=rule or SpanRule(), batch_clips=batch_clips, known=known, seconds=seconds,
+        encoder=model, target=target, rule=rule or SpanRule(), batch_clips=batch_clips, known=known, seconds=seconds,
         total=sum(len(source) for source in opened), progress=progress,
     )  # fmt: skip
     for source in opened:
@@ -179,7 +185,7 @@ class _Run:
         with _timed(self.seconds, "embed"):
             vectors = self._vectors([item.clip for item in clips])
         with _timed(self.seconds, "commit"):
-            library = self.target.library()
+            library = self.target.library(self.encoder.spec)
             with library.begin(note=f"index: {len(clips)} clips") as transaction:
                 if clips:
                     blocks = [frame_block(item.clip) for item in clips]

@@ -26,7 +26,7 @@ class IndexReport:
     """The outcome of :func:`indexer.index`. Counts are of clips, ``missing`` and ``rejected`` of takes.
 
     ``missing`` names takes that the library has and the source no longer: still in the library, or counted in
-    ``removed`` when they were pruned. ``seconds`` maps the stages list, read, embed and commit to wall time.
+    ``removed`` when they were pruned. ``seconds`` maps the stages list, load, read, embed and commit to wall time.
     """
 
     library: str

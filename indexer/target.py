@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from db import Library, Snapshot, Space
-from encoders import DualEncoder, EncoderSpec
+from encoders import EncoderSpec
 from indexer.errors import EncoderMismatch, IndexingError
 
 
@@ -62,16 +62,14 @@ def check_encoder(snapshot: Snapshot, spec: EncoderSpec, path: Path) -> None:
 class Target:
     """A library that exists, or will when there is something to commit."""
 
-    def __init__(self, path: Path, encoder: DualEncoder) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.spec = encoder.spec
         self._library: Library | None = None
         _check_writable(path)
         if Library.exists(path) or path.exists():
             if path.is_dir() and not any(path.iterdir()):
                 return  # an empty folder may become a library
             self._library = Library.open(path)
-            check_encoder(self._library.snapshot(), self.spec, path)
 
     def snapshot(self) -> Snapshot | None:
         """The newest version, None while there is no library."""
@@ -82,10 +80,10 @@ class Target:
         """The newest version, 0 while there is no library."""
         return self._library.latest if self._library else 0
 
-    def library(self) -> Library:
-        """The library, created now if it was not there."""
+    def library(self, spec: EncoderSpec) -> Library:
+        """The library, created now for vectors of ``spec`` if it was not there."""
         if self._library is None:
-            self._library = Library.create(self.path, spaces=spaces_of(self.spec), encoder=encoder_card(self.spec))
+            self._library = Library.create(self.path, spaces=spaces_of(spec), encoder=encoder_card(spec))
         return self._library
 
 

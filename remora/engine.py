@@ -106,7 +106,7 @@ class Engine:
         from indexer import index
 
         try:
-            return index(sources, self.path, encoder=self.encoder, **options)
+            return index(sources, self.path, encoder=lambda: self.encoder, **options)
         finally:
             self.refresh()
 

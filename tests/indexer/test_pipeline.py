@@ -12,6 +12,7 @@ import pytest
 
 from db import Library
 from indexer import EncoderMismatch, IndexReport, NothingIndexed, SpanRule, index, pipeline
+from motion import MotionError
 from tests.fakes import FakeEncoder, somebody, write_takes
 
 TAKES = {f"walk {number}.npy": 1.0 + 0.25 * number for number in range(12)}
@@ -211,4 +212,10 @@ def test_changed_captions_are_seen(run: Index, takes: Path, tmp_path: Path) -> N
 
 
 def test_seconds_are_told_by_stage(run: Index) -> None:
-    assert set(run().seconds) == {"list", "read", "embed", "commit"}
+    assert set(run().seconds) == {"list", "load", "read", "embed", "commit"}
+
+
+def test_no_encoder_is_loaded_for_sources_that_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MotionError, match="empty"):
+        index([tmp_path / "empty"], tmp_path / "library", encoder=lambda: pytest.fail("loaded"))
