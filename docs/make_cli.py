@@ -11,16 +11,13 @@ TARGET = Path(__file__).with_name("cli.md")
 WIDTH = 110
 
 
-def commands(command: Any, path: str, parent: Any = None) -> Iterator[tuple[str, str]]:
+def commands(command: Any, name: str, parent: Any = None) -> Iterator[tuple[str, str]]:
     """(path, help text) of a command and of all below it, in the order of ``--help``."""
-    context = command.make_context(path, [], parent=parent, resilient_parsing=True)
-    context.terminal_width, context.max_content_width = WIDTH, WIDTH
-    context.info_name, context.parent = path, None  # the path is said once, in full
-    yield path, command.get_help(context).rstrip()
-    for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
-        child = command.get_command(context, name)
-        if not child.hidden:
-            yield from commands(child, f"{path} {name}")
+    context = command.make_context(name, [], parent=parent, resilient_parsing=True)
+    context.terminal_width = context.max_content_width = WIDTH
+    yield context.command_path, command.get_help(context).rstrip()
+    for child in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        yield from commands(command.get_command(context, child), child, context)
 
 
 def render() -> str:

@@ -84,10 +84,10 @@ def test_a_joint_map_reads_arrays_of_any_width(some_clip: Clip, tmp_path: Path) 
 
 
 class Pwned:
-    """Unpickling this would leave a trace."""
+    """Unpickling this ends the test run."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (exec, ("import pathlib; pathlib.Path('/tmp/remora-pwned').touch()",))
+        return (exec, ("raise SystemExit('a pickled object was loaded')",))
 
 
 def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
@@ -99,7 +99,6 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
             read(tmp_path / name)
     with pytest.raises(FileFormatError, match=r"c\.npy"):
         read(tmp_path / "c.npy")
-    assert not Path("/tmp/remora-pwned").exists()
 
 
 def header(shape: str, descr: str = "<f4") -> bytes:
