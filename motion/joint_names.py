@@ -16,6 +16,18 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+HUMANIK: Mapping[str, str] = {  # SMPL-22 bare name -> what animation programs call the joint; sided ones get Left or Right
+    "pelvis": "Hips", "hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "foot": "ToeBase", "spine1": "Spine", "spine2": "Spine1",
+    "spine3": "Spine2", "neck": "Neck", "head": "Head", "collar": "Shoulder", "shoulder": "Arm", "elbow": "ForeArm", "wrist": "Hand",
+}  # fmt: skip
+
+
+def humanik_name(name: str) -> str:
+    """The name that animation programs know an SMPL-22 joint by: "left_knee" is "LeftLeg"."""
+    side, _, bare = name.rpartition("_")
+    return side.capitalize() + HUMANIK[bare]
+
+
 SIDED: Mapping[str, tuple[str, ...]] = {
     "hip": ("upleg", "upperleg", "thigh", "femur", "legupper", "hip", "uplegs"),
     "knee": ("lowerleg", "lowleg", "shin", "tibia", "calf", "knee", "leglower", "shank"),

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motion.errors import FileFormatError, SkeletonError
-from motion.joint_names import find_roles, neck_candidates, side_and_word
+from motion.joint_names import find_roles, humanik_name, neck_candidates, side_and_word
 from motion.skeleton import SMPL_22, Skeleton
 
 SPINE_FRACTIONS = (0.215, 0.49, 0.61)  # of the way pelvis -> neck: spine1, spine2, spine3
@@ -153,7 +153,7 @@ def plan_joints(
     """
     exact = _exact(tuple(names))
     if exact is not None and not joint_map:
-        return JointPlan(np.eye(len(names))[list(exact)], notes={"mapping": "SMPL-22 joints by name"})
+        return JointPlan(np.eye(len(names))[list(exact)], notes={"mapping": "one to one by names"})
     given = _given_rows(names, joint_map)
     roles = dict(_cached_roles(tuple(names)))
     for joint, row in given.items():
@@ -185,7 +185,11 @@ def _cached_roles(names: tuple[str, ...]) -> Mapping[str, int]:
 
 @lru_cache(maxsize=64)
 def _exact(names: tuple[str, ...]) -> tuple[int, ...] | None:
-    """Where the 22 joints of SMPL stand in ``names`` when all of them are there under their own names."""
+    """Where the 22 joints of SMPL stand in ``names`` when all of them are there under their own names, or when the rig is
+    exactly the one ``motion.write`` makes of them for animation programs."""
+    written = tuple(humanik_name(name) for name in SMPL_22.names)
+    if set(written) <= set(names) and len(names) <= len(written) + 5:  # its five chains may end in end sites
+        return tuple(names.index(name) for name in written)
     spelled = {"_".join(part for part in side_and_word(name) if part): joint for joint, name in enumerate(names)}
     if all(name in spelled for name in SMPL_22.names):
         return tuple(spelled[name] for name in SMPL_22.names)
