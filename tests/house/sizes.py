@@ -31,7 +31,9 @@ def long_places(module: Module) -> Iterator[str]:
 def main() -> None:
     """Print the report."""
     places = [place for module in modules().values() for place in long_places(module)]
-    heading = f"{len(places)} places over {FILE_LINES} lines a file, {FUNCTION_LINES} a function, {PARAMETERS} parameters"
+    heading = (
+        f"{len(places)} places over {FILE_LINES} lines a file, {FUNCTION_LINES} a function, {PARAMETERS} parameters"
+    )
     sys.stdout.write("\n  ".join([heading, *places]) + "\n")
 
 

@@ -17,7 +17,11 @@ import encoders
 from tests.fakes import FakeEncoder, write_takes
 from tests.house.source import REPOSITORY
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((REPOSITORY / "docs").glob("*.md")))]
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{path.name}" for path in sorted((REPOSITORY / "docs").glob("*.md"))),
+]
 
 
 def blocks(document: str, language: str) -> list[str]:

@@ -53,7 +53,9 @@ def test_the_linter_sees_each_of_them(text: str, code: str, tmp_path: Path) -> N
 
 def test_devices_are_named_in_one_place() -> None:
     assert list(rules.device_names(modules().values())) == []
-    bad = module('def f(model):\n    "Runs on cuda."\n    return model.to("cuda:0")\n\n\nimport torch\ntorch.cuda.empty_cache()\n')
+    bad = module(
+        'def f(model):\n    "Runs on cuda."\n    return model.to("cuda:0")\n\n\nimport torch\ntorch.cuda.empty_cache()\n'
+    )
     assert len(list(rules.device_names([bad]))) == 2
 
 
