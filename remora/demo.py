@@ -1,7 +1,7 @@
 """The main job in miniature: invent motions, index them, ask by words, by motion, by body part, and name one.
 
 - Motions are written as BVH with a caption file beside them and indexed like anybody's folder: no special case.
-- The motion that is asked about is not in the library: its neighbours are found, not itself.
+- The motion that is asked about is not in the library (another seed): its neighbours are found, not itself.
 - Run again, it indexes nothing new and answers the same: the motions come from a fixed seed.
 """
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from retriever import Classification, Hits
 
 SEED = 20
-TEXT = "a person waves with the left hand"
+TEXT = "someone kicks with the right foot"
+QUESTION = "wave_left_hand"  # by the whole body one hand waves; by the left arm alone, both hands waving fit too
 PART = "left_arm"
 TEMPLATE = "a person {}"
 
@@ -55,8 +56,8 @@ def run_demo(
     move = progress or (lambda stage, done, total: None)
     folder.mkdir(parents=True, exist_ok=True)
     engine = engine or Engine(folder / "library")
-    invented = synthesise(clips + 1, seed=SEED)
-    question, gallery = invented[-1], invented[:-1]
+    gallery = synthesise(clips, seed=SEED)
+    question = next(clip for clip in synthesise(100, seed=SEED + 1) if clip.labels["class_id"] == QUESTION)
     source = write_folder(gallery, folder / "motions", move)
     write(question, folder / "question.bvh")
     report = engine.index(source, captions=source / "captions.csv", progress=move)
@@ -64,7 +65,7 @@ def run_demo(
     by_text = engine.search(TEXT, k=5)
     by_motion = engine.search(motion=folder / "question.bvh", k=5)
     by_part = engine.search(motion=folder / "question.bvh", parts=(PART,), k=5)
-    named = engine.classify([folder / "question.bvh"], labels_of(invented), template=TEMPLATE)[0]
+    named = engine.classify([folder / "question.bvh"], labels_of(gallery), template=TEMPLATE)[0]
     files = _write_pictures(engine, by_text, folder)
     return DemoReport(
         folder=folder, library=engine.path, indexed=report, question=question, by_text=by_text, by_motion=by_motion,
@@ -90,8 +91,8 @@ def write_folder(clips: Sequence[Clip], folder: Path, move: Callable[[str, int, 
 
 
 def labels_of(clips: Sequence[Clip]) -> list[str]:
-    """The class sentences of clips without their common beginning, in order."""
-    texts = sorted({clip.labels["class_text"] for clip in clips if clip.labels.get("class_text")})
+    """The class sentences of clips that do one thing, without their common beginning, in order."""
+    texts = sorted({clip.labels["class_text"] for clip in clips if ", then " not in clip.labels["class_text"]})
     return [text.removeprefix("a person ") for text in texts]
 
 
