@@ -188,7 +188,8 @@ def _exact(names: tuple[str, ...]) -> tuple[int, ...] | None:
     """Where the 22 joints of SMPL stand in ``names`` when all of them are there under their own names, or when the rig is
     exactly the one ``motion.write`` makes of them for animation programs."""
     written = tuple(humanik_name(name) for name in SMPL_22.names)
-    if set(written) <= set(names) and len(names) <= len(written) + 5:  # its five chains may end in end sites
+    others = set(names) - set(written)
+    if len(others) == len(names) - len(written) and all("end" in name.lower() for name in others):  # end sites
         return tuple(names.index(name) for name in written)
     spelled = {"_".join(part for part in side_and_word(name) if part): joint for joint, name in enumerate(names)}
     if all(name in spelled for name in SMPL_22.names):

@@ -60,3 +60,29 @@ def quaternion_to_matrix(q: Array) -> Array:
         2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y),
     ]  # fmt: skip
     return np.stack(rows, axis=-1).reshape(*q.shape[:-1], 3, 3)
+
+
+def matrix_to_quaternion(matrix: Array) -> Array:
+    """Unit quaternions [..., 4] of rotations [..., 3, 3], w not negative: the inverse of :func:`quaternion_to_matrix`."""
+    m = matrix
+    trace = np.stack(
+        [
+            m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2], m[..., 0, 0] - m[..., 1, 1] - m[..., 2, 2],
+            m[..., 1, 1] - m[..., 0, 0] - m[..., 2, 2], m[..., 2, 2] - m[..., 0, 0] - m[..., 1, 1],
+        ],
+        axis=-1,
+    )  # fmt: skip
+    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    xy, xz, yz = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
+    one = 1 + trace
+    candidates = np.stack(
+        [
+            np.stack([one[..., 0], wx, wy, wz], -1), np.stack([wx, one[..., 1], xy, xz], -1),
+            np.stack([wy, xy, one[..., 2], yz], -1), np.stack([wz, xz, yz, one[..., 3]], -1),
+        ],
+        axis=-2,
+    )  # fmt: skip
+    best = trace.argmax(axis=-1)[..., None, None]  # the largest component is the safe one to divide by
+    q = np.take_along_axis(candidates, best, axis=-2)[..., 0, :]
+    q = q / np.linalg.norm(q, axis=-1, keepdims=True)
+    return np.where(q[..., :1] < 0, -q, q)

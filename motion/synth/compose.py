@@ -49,9 +49,9 @@ def _clip(number: int, entry: Entry, rng: np.random.Generator, seed: int, fps: f
         if second.class_id not in (entry.class_id, "stand_up") and entry.class_id != "sit_down":
             parts.append(_perform(second, rng, fps))
     frames = sum(part.frames for part in parts)
-    joints = pose(_join(parts, fps), frames, rest_offsets() * _body(rng))
-    joints = turn(joints, rng.uniform(-np.pi, np.pi))
-    joints = _settle(joints + gaussian_filter1d(rng.normal(size=joints.shape), 2.0, axis=0) * 0.002)
+    track = {name: values + _tremble(len(values), rng, name) for name, values in _join(parts, fps).items()}
+    joints = pose(track, frames, rest_offsets() * _body(rng))
+    joints = _settle(turn(joints, rng.uniform(-np.pi, np.pi)))
     labels, captions = _tell(parts, rng, fps)
     source = Source(
         dataset="synthetic", take=f"{number:05d}_{labels['class_id']}", end_s=frames / fps, subject=f"synthetic-{seed}-{number}",
@@ -89,6 +89,13 @@ def _join(parts: list[_Part], fps: float) -> Track:
             near = np.exp(-(((np.arange(len(smooth)) - seam) / (SEAM_S * fps)) ** 2))
             joined[name] = near * smooth + (1 - near) * joined[name]
     return joined
+
+
+def _tremble(frames: int, rng: np.random.Generator, name: str) -> NDArray[np.float64]:
+    """Small slow noise, radians: nobody moves like a formula. Flight and heading have none."""
+    if name in FLOWING or name == "yaw":
+        return np.zeros(frames)
+    return np.asarray(gaussian_filter1d(rng.normal(size=frames), 4.0, mode="nearest") * 0.03)
 
 
 def _body(rng: np.random.Generator) -> NDArray[np.float64]:
