@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 SEED = 20
 TEXT = "someone kicks with the right foot"
-QUESTION = "wave_left_hand"  # by the whole body one hand waves; by the left arm alone, both hands waving fit too
-PART = "left_arm"
+QUESTION = "wave_right_hand"  # by the whole body one hand waves; by the right arm alone, both hands waving fit too
+PART = "right_arm"
 TEMPLATE = "a person {}"
 
 
@@ -57,7 +57,8 @@ def run_demo(
     folder.mkdir(parents=True, exist_ok=True)
     engine = engine or Engine(folder / "library")
     gallery = synthesise(clips, seed=SEED)
-    question = next(clip for clip in synthesise(100, seed=SEED + 1) if clip.labels["class_id"] == QUESTION)
+    others = synthesise(100, seed=SEED + 1)
+    question = next((clip for clip in others if clip.labels["class_id"] == QUESTION), others[0])
     source = write_folder(gallery, folder / "motions", move)
     write(question, folder / "question.bvh")
     report = engine.index(source, captions=source / "captions.csv", progress=move)

@@ -64,7 +64,7 @@ def _write(report: DemoReport) -> None:
     write_line(
         "\nNow yours:\n"
         f'  remora search "someone walks in a circle" --library {report.library}\n'
-        f"  remora search --clip '{first.clip_id}' --part right_arm --library {report.library}\n"
+        f"  remora search --clip '{first.clip_id}' --part left_arm --library {report.library}\n"
         f"  remora export '{first.clip_id}' --library {report.library} --to clip.mp4\n"
         "  remora index FOLDER-OF-YOUR-MOTIONS --library my-library"
     )
