@@ -1,4 +1,4 @@
-"""Feature vectors models read: HumanML3D 263, KIT-ML 251 (one recipe, two skeletons).
+"""Feature vectors models read: HumanML3D 263, KIT-ML 251 (one recipe, two skeletons), and 272 (in ``features_272``).
 
 - 263 / 251, one row for every pair of frames: root yaw rate (half angles), root xz velocity, root height, joint positions,
   6D bone rotations of the format's own inverse kinematics, joint velocities, foot contacts; all but the root free of heading.
@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from motion.errors import FeatureError
+from motion.features_272 import MOTION_272, Motion272, decode_272, encode_272
 from motion.geometry import facing, to_canonical, turn, yaw_of
 from motion.rotation import quaternion_between, quaternion_inverse, quaternion_multiply, quaternion_to_matrix
 from motion.skeleton import KIT_21, PARTS, SMPL_22, Skeleton
@@ -79,7 +79,7 @@ class FeatureSpec:
     @property
     def velocity_columns(self) -> NDArray[np.int64]:
         """Columns that scale with speed: yaw rate, root velocity, joint velocities."""
-        return np.r_[0:3, self.velocities]
+        return np.asarray(np.r_[0:3, self.velocities], np.int64)
 
 
 HUMANML3D_263 = FeatureSpec(
@@ -108,11 +108,22 @@ KIT_251 = FeatureSpec(
     feet=(19, 20, 14, 15),
     contact_step=0.05,
 )  # fmt: skip
-FEATURES: Mapping[str, FeatureSpec] = {spec.name: spec for spec in (HUMANML3D_263, KIT_251)}
+FEATURES: Mapping[str, FeatureSpec | Motion272] = {spec.name: spec for spec in (HUMANML3D_263, KIT_251, MOTION_272)}
 
 
-def joints_to_features(joints: Array, spec: FeatureSpec) -> NDArray[np.float32]:
-    """Features ``[T - 1, C]`` of positions ``[T, J, 3]`` at ``spec.fps``; the motion is made canonical first."""
+def joints_to_features(
+    joints: Array, spec: FeatureSpec | Motion272, *, rotations: Array | None = None
+) -> NDArray[np.float32]:
+    """Features of positions ``[T, J, 3]`` at ``spec.fps``: ``[T - 1, C]``, for 272 ``[T, C]``.
+
+    The motion is made canonical first. ``rotations`` [T, J, 3, 3] are read by 272 alone, which derives them where they are not
+    given.
+
+    Raises:
+        FeatureError: the joints are not those of the format, or fewer than two frames.
+    """
+    if isinstance(spec, Motion272):
+        return encode_272(joints, rotations)
     if joints.ndim != 3 or joints.shape[1:] != (spec.joints, 3) or len(joints) < 2:
         raise FeatureError(
             f"{spec.name} reads joints [T, {spec.joints}, 3] with T > 1, not {list(joints.shape)}; retarget or pad the clip"
@@ -125,7 +136,7 @@ def joints_to_features(joints: Array, spec: FeatureSpec) -> NDArray[np.float32]:
     out = np.empty((len(placed) - 1, spec.dim), np.float32)
     rows = len(out)
     root_step = turn(step[:, 0], -yaw[1:])
-    out[:, 0] = -np.arcsin(np.sin(np.diff(yaw) / 2))
+    out[:, 0] = -((np.diff(yaw) + np.pi) % (2 * np.pi) - np.pi) / 2  # the short way, also past half a turn
     out[:, 1:3] = root_step[:, [0, 2]]
     out[:, 3] = placed[:-1, 0, 1]
     out[:, spec.positions] = turn(local[:-1, 1:], -yaw[:-1, None]).reshape(rows, -1)
@@ -135,8 +146,10 @@ def joints_to_features(joints: Array, spec: FeatureSpec) -> NDArray[np.float32]:
     return out
 
 
-def features_to_joints(features: Array, spec: FeatureSpec) -> NDArray[np.float32]:
+def features_to_joints(features: Array, spec: FeatureSpec | Motion272) -> NDArray[np.float32]:
     """Positions ``[T, J, 3]`` of features ``[T, C]``: heading and path are summed up, joints put back around the root."""
+    if isinstance(spec, Motion272):
+        return decode_272(features)
     if features.ndim != 2 or features.shape[1] != spec.dim:
         raise FeatureError(f"{spec.name} has width {spec.dim}, these features are {list(features.shape)}; name the right format")
     values = np.asarray(features, np.float64)
@@ -160,6 +173,8 @@ def _format_heading(joints: Array, skeleton: Skeleton) -> NDArray[np.float64]:
     in another order than its canonical step does), so hips count against shoulders. Kept: the published arrays, their
     statistics and every model trained on them have it (mean error against a published clip .0015 rad, without it .15).
     """
+    from scipy.ndimage import gaussian_filter1d  # half a second that reading a file need not wait for
+
     (left_hip, right_hip), (left_shoulder, right_shoulder) = skeleton.hips, skeleton.shoulders
     across = joints[:, left_hip] - joints[:, right_hip] + joints[:, right_shoulder] - joints[:, left_shoulder]
     across = across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-8)
@@ -218,7 +233,7 @@ def _joint_columns(joint: int, spec: FeatureSpec) -> NDArray[np.int64]:
     position = spec.positions.start + 3 * (joint - 1)
     rotation = spec.rotations.start + 6 * (joint - 1)
     velocity = spec.velocities.start + 3 * joint
-    return np.r_[position : position + 3, rotation : rotation + 6, velocity : velocity + 3]
+    return np.asarray(np.r_[position : position + 3, rotation : rotation + 6, velocity : velocity + 3], np.int64)
 
 
 def split_parts(features: Array, spec: FeatureSpec) -> dict[str, Array]:
