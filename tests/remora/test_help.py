@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 
@@ -54,10 +54,11 @@ def test_help_loads_nothing_heavy(command: str) -> None:
 
 @pytest.mark.parametrize("command", ["", "search"])
 def test_help_answers_in_a_third_of_a_second(command: str) -> None:
-    def seconds() -> float:
-        begin = time.perf_counter()
+    def seconds() -> float:  # of the processor: wall time here also measures the neighbours
+        before = os.times()
         python("-m", "remora", *command.split(), "--help")
-        return time.perf_counter() - begin
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
     assert min(seconds() for _ in range(5)) < 0.3
 
@@ -65,9 +66,9 @@ def test_help_answers_in_a_third_of_a_second(command: str) -> None:
 def test_importing_remora_is_cheap_and_names_load_when_used() -> None:
     program = f"""
 import sys, time
-begin = time.perf_counter()
+begin = time.process_time()
 import remora
-seconds = time.perf_counter() - begin
+seconds = time.process_time() - begin
 assert not [name for name in {HEAVY!r} if name in sys.modules], sys.modules.keys()
 assert seconds < 0.15, seconds
 assert 1 <= len(remora.__all__) <= 15 and remora.__all__ == sorted(remora.__all__, key=lambda n: (n[0].islower(), n))
