@@ -76,7 +76,7 @@ def _perform(entry: Entry, rng: np.random.Generator, fps: float) -> _Part:
 
 def _join(parts: list[_Part], fps: float) -> Track:
     """Tracks one after the other; joint angles flow into each other, a heading goes on from where it was."""
-    names = {name for part in parts for name in part.track}
+    names = sorted({name for part in parts for name in part.track})
     seam = parts[0].frames
     joined: Track = {}
     for name in names:
