@@ -42,9 +42,9 @@ class Files:
         return self._path(name).exists()
 
     def list(self, folder: str) -> list[str]:
-        """Names in ``folder``, sorted; empty when it is not there."""
+        """Names in ``folder`` (the root for ""), sorted; empty when it is not there."""
         try:
-            return sorted(os.listdir(self._path(folder)))
+            return sorted(os.listdir(self._path(folder) if folder else self.root))
         except FileNotFoundError:
             return []
 

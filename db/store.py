@@ -59,7 +59,7 @@ class SegmentStore:
         for space in spaces:
             packed[segment.vector_file(space)] = segment.pack_vectors(vectors[space.name], space, name)
         partial = f"segments/.tmp-{name}"
-        self._files.make_folder("segments")
+        self._durable_folder("segments")
         self._files.make_folder(partial)
         try:
             for file, data in packed.items():
@@ -78,9 +78,15 @@ class SegmentStore:
         """Write the bitmap of a segment's dead rows under a new name."""
         data = segment.pack_deletes(dead)
         name = f"{entry.id}-{secrets.token_hex(8)}.del"
-        self._files.make_folder("deletes")
+        self._durable_folder("deletes")
         self._files.write(f"deletes/{name}", data)
         return FileEntry(name, len(data), segment.digest(data))
+
+    def _durable_folder(self, name: str) -> None:
+        """Make a folder of the library whose own entry outlives a power cut."""
+        if not self._files.exists(name):
+            self._files.make_folder(name)
+            self._files.sync_folder("")
 
     def discard(self, entry: SegmentEntry) -> None:
         """Remove a segment that no version will have."""

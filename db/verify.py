@@ -46,6 +46,7 @@ def verify(files: Files, store: SegmentStore, library: str) -> VerifyReport:
     for name, entry in _all_files(manifest):
         problems += _check_file(files, name, entry)
         count, size = count + 1, size + entry.bytes
+    problems += _bad_pages(manifest, store) if problems else []
     if not problems:
         problems += _check_rows(manifest, store)
     return VerifyReport(manifest.version, tuple(problems), count, size)
@@ -70,6 +71,23 @@ def _check_file(files: Files, name: str, entry: FileEntry) -> list[str]:
     if segment.digest(data) != entry.blake2b:
         return [f"{name}: its content does not fit its hash"]
     return []
+
+
+def _bad_pages(manifest: Manifest, store: SegmentStore) -> list[str]:
+    """Which rows of damaged vector blocks are concerned."""
+    found = []
+    for entry in manifest.segments:
+        for space in manifest.spaces:
+            name = segment.vector_file(space)
+            rows = entry.rows if space.rows_of == "rows" else entry.captions
+            try:
+                pages = segment.check_pages(store.map(entry, name), space, rows)
+            except (LibraryError, ValueError):
+                continue  # named already: it is missing or of a wrong size
+            for page in pages:
+                first = page * segment.CHECK_ROWS
+                found.append(f"segments/{entry.id}/{name}: vectors {first} to {min(first + segment.CHECK_ROWS, rows) - 1} are damaged")
+    return found
 
 
 def _check_rows(manifest: Manifest, store: SegmentStore) -> list[str]:

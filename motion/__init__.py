@@ -2,11 +2,14 @@
 
 from motion.clip import Caption, Clip, Source
 from motion.errors import FeatureError, FileFormatError, MotionError, SkeletonError
+from motion.features import FEATURES, features_to_joints, joints_to_features, merge_parts, split_parts
 from motion.files import TakeRef, TakeSource, open_source, read, register_reader, register_writer, write
+from motion.geometry import mirror_clip, resample
 from motion.retarget import load_joint_map, to_smpl22
 from motion.skeleton import KIT_21, PARTS, SKELETONS, SMPL_22, Skeleton
 
 __all__ = [
+    "FEATURES",
     "KIT_21",
     "PARTS",
     "SKELETONS",
@@ -21,11 +24,17 @@ __all__ = [
     "Source",
     "TakeRef",
     "TakeSource",
+    "features_to_joints",
+    "joints_to_features",
     "load_joint_map",
+    "merge_parts",
+    "mirror_clip",
     "open_source",
     "read",
     "register_reader",
     "register_writer",
+    "resample",
+    "split_parts",
     "to_smpl22",
     "write",
 ]

@@ -36,7 +36,6 @@ from motion.joint_names import side_and_word
 from motion.retarget import JointMap, JointPlan, apply_plan, plan_joints
 
 AXES = {"X": 0, "Y": 1, "Z": 2}
-MAX_FRAMES = 10_000_000
 
 
 @dataclass(frozen=True)
