@@ -144,8 +144,16 @@ def memory(work: Path, encoder: str | None, clips: int) -> list[Row]:
 def index_only(source: Path, library: Path, encoder: str | None) -> None:
     """Index, and print peak memory and seconds as JSON (what :func:`memory` starts)."""
     seconds = _seconds(lambda: Engine(library, encoder=encoder, device="cpu").index(source))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    sys.stdout.write(json.dumps({"peak_mb": peak, "seconds": seconds}) + "\n")
+    sys.stdout.write(json.dumps({"peak_mb": peak_mb(), "seconds": seconds}) + "\n")
+
+
+def peak_mb() -> float:
+    """Peak resident memory of this process; not by getrusage, which on Linux still knows the parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # macOS counts bytes
 
 
 # ---- query ---------------------------------------------------------------------------------------------------------
@@ -284,7 +292,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--index-only", nargs=2, type=Path, metavar=("SOURCE", "LIBRARY"), help=argparse.SUPPRESS)
     asked = parser.parse_args(argv)
     if asked.index_only:
-        index_only(*asked.index_only, asked.encoder)
+        source, library = asked.index_only
+        index_only(source, library, asked.encoder)
         return
     where = setting()
     rows: list[Row] = []
