@@ -8,12 +8,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 from db import schema
 from db.errors import CommitUncertain, ConflictError, RequestError, WriteError
 from db.filters import Filter
-from db.manifest import KNOWN_TRANSACTIONS, Manifest, SegmentEntry, file_name
+from db.manifest import KNOWN_TRANSACTIONS, Manifest, SegmentEntry, file_name, id_sum, now
 from db.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -71,7 +69,9 @@ class _Batch:
         vectors = {name: v[said if name in self.caption_spaces else keep] for name, v in self.vectors.items()}
         frames = [block for block, kept in zip(self.frames, keep, strict=True) if kept]
         ids = [name for name, kept in zip(self.ids, keep, strict=True) if kept]
-        return replace(self, rows=self.rows.filter(pa.array(keep)), captions=captions, vectors=vectors, frames=frames, ids=ids)
+        return replace(
+            self, rows=self.rows.filter(pa.array(keep)), captions=captions, vectors=vectors, frames=frames, ids=ids
+        )
 
 
 class Transaction:
@@ -93,13 +93,21 @@ class Transaction:
         self._done = True
 
     def add(
-        self, rows: pa.Table, captions: pa.Table, vectors: Mapping[str, NDArray[np.floating[Any]]], frames: Sequence[bytes] | None = None
+        self,
+        rows: pa.Table,
+        captions: pa.Table,
+        vectors: Mapping[str, NDArray[np.floating[Any]]],
+        frames: Sequence[bytes] | None = None,
     ) -> None:
         """Add new clips; an id that exists is a ConflictError at commit. Arguments as for :meth:`upsert`."""
         self._gather(rows, captions, vectors, frames, replace_old=False)
 
     def upsert(
-        self, rows: pa.Table, captions: pa.Table, vectors: Mapping[str, NDArray[np.floating[Any]]], frames: Sequence[bytes] | None = None
+        self,
+        rows: pa.Table,
+        captions: pa.Table,
+        vectors: Mapping[str, NDArray[np.floating[Any]]],
+        frames: Sequence[bytes] | None = None,
     ) -> None:
         """Add clips, or replace those of the same id; equal rows (by ``sha256`` and all columns) are left alone.
 
@@ -140,7 +148,9 @@ class Transaction:
         place = {name: row for row, name in enumerate(ids)}
         owners = [place.get(name, -1) for name in captions["clip_id"].to_pylist()]
         if -1 in owners:
-            raise RequestError(f"a caption belongs to {captions['clip_id'][owners.index(-1)]}, which is not in this batch")
+            raise RequestError(
+                f"a caption belongs to {captions['clip_id'][owners.index(-1)]}, which is not in this batch"
+            )
         order = np.argsort(np.array(owners, np.int64), kind="stable")
         numbered = captions.append_column("row", pa.array(owners, pa.int64()))
         said = schema.fit(numbered, schema.caption_schema(), "captions").take(pa.array(order))
@@ -152,7 +162,9 @@ class Transaction:
             expected = len(ids) if space.rows_of == "rows" else len(order)
             given = vectors.get(space.name)
             if given is None or len(given) != expected:
-                raise RequestError(f"space {space.name!r} needs {expected} vectors, got {0 if given is None else len(given)}")
+                raise RequestError(
+                    f"space {space.name!r} needs {expected} vectors, got {0 if given is None else len(given)}"
+                )
             checked[space.name] = given if space.rows_of == "rows" else given[order]
         surplus = sorted(set(vectors) - set(checked))
         if surplus:
@@ -200,7 +212,9 @@ class Transaction:
             attempt += 1
             if time.monotonic() - started > DEADLINE_S:
                 self._discard(written)
-                raise ConflictError(f"other writers were faster {attempt} times in {DEADLINE_S:.0f} s; try again when they are done")
+                raise ConflictError(
+                    f"other writers were faster {attempt} times in {DEADLINE_S:.0f} s; try again when they are done"
+                )
             time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))
 
     def _write(self, batch: _Batch, version: int) -> SegmentEntry:
@@ -223,7 +237,9 @@ class Transaction:
         if batch is not None:
             old = [name for name in batch.ids if name in present]
             if old and not batch.replace:
-                raise ConflictError(f"clip {old[0]!r} is there already ({len(old)} of {len(batch.ids)}); use upsert to replace it")
+                raise ConflictError(
+                    f"clip {old[0]!r} is there already ({len(old)} of {len(batch.ids)}); use upsert to replace it"
+                )
             same_row, same_content = self._compare(base, batch, old)
             unchanged = len(same_content)
             replaced = {name for name in old if name not in same_row}
@@ -243,7 +259,9 @@ class Transaction:
         hashed = {name for name in old if mine[name]["sha256"] and mine[name]["sha256"] == stored[name]["sha256"]}
         return {name for name in hashed if mine[name] == stored[name]}, hashed
 
-    def _link(self, manifest: Manifest, base: Snapshot, change: _Change, written: SegmentEntry | None) -> CommitReport | None:
+    def _link(
+        self, manifest: Manifest, base: Snapshot, change: _Change, written: SegmentEntry | None
+    ) -> CommitReport | None:
         """Write the next manifest; None when another writer has taken its number."""
         version = base.version + 1
         segments = self._with_deletes(manifest, base, change.dead)
@@ -309,13 +327,3 @@ class _Change:
     def nothing(self) -> bool:
         """Whether no new version is needed."""
         return self.batch is None and not self.dead
-
-
-def id_sum(ids: Sequence[str] | set[str]) -> int:
-    """Sum of the ids' 128-bit hashes: free of order, cheap to update, checked by ``verify``."""
-    return sum(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=16).digest(), "big") for name in ids)
-
-
-def now() -> str:
-    """RFC 3339 in UTC; never used for ordering."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -29,12 +29,16 @@ class Files:
     def _path(self, name: str) -> Path:
         parts = name.split("/")
         if not name or any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
-            raise CorruptionError(f"{self.root}: a manifest names {name!r}, which is outside the library; verify the library")
+            raise CorruptionError(
+                f"{self.root}: a manifest names {name!r}, which is outside the library; verify the library"
+            )
         path = self.root
         for part in parts[:-1]:
             path /= part
             if path.is_symlink():
-                raise CorruptionError(f"{path} is a symbolic link; a library holds plain folders only, copy its target here")
+                raise CorruptionError(
+                    f"{path} is a symbolic link; a library holds plain folders only, copy its target here"
+                )
         return self.root.joinpath(*parts)
 
     def exists(self, name: str) -> bool:

@@ -95,7 +95,9 @@ def column(name: str, value: Value | None = None) -> str:
             "truth": isinstance(value, bool),
         }[kind]
         if not fits:
-            raise FilterError(f"column {known!r} is a {kind}, it cannot be compared with {value!r}; quote texts with '…'")
+            raise FilterError(
+                f"column {known!r} is a {kind}, it cannot be compared with {value!r}; quote texts with '…'"
+            )
     return known
 
 
@@ -107,7 +109,7 @@ def parse_filter(text: str) -> Filter:
     if len(text) > MAX_LENGTH:
         raise FilterError(f"the filter has {len(text)} letters, at most {MAX_LENGTH} are read; shorten it")
     if not text.strip():
-        raise FilterError("the filter is empty; leave it out or give a condition such as \"duration_s < 4\"")
+        raise FilterError('the filter is empty; leave it out or give a condition such as "duration_s < 4"')
     try:
         trees = sqlglot.parse(f"select 1 where (\n{text}\n)", read="duckdb")
     except (SqlglotError, RecursionError) as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from db import manifest as manifests
-from db.commit import Transaction, now
+from db.commit import Transaction
 from db.errors import CorruptionError, FormatError, LibraryNotFound, WriteError
 from db.files import Files
 from db.manifest import FORMAT, Manifest
@@ -67,7 +67,9 @@ class Library:
         return Path(path, CARD).is_file()
 
     @classmethod
-    def create(cls, path: Path | str, *, spaces: Sequence[Space], encoder: Mapping[str, Any], files: Files | None = None) -> Library:
+    def create(
+        cls, path: Path | str, *, spaces: Sequence[Space], encoder: Mapping[str, Any], files: Files | None = None
+    ) -> Library:
         """Make an empty library (version 0) in a folder that is new or empty; a library that is there is opened.
 
         Raises:
@@ -78,13 +80,17 @@ class Library:
             raise WriteError(f"{files.root} is a file, not a folder; give another path for the library")
         if files.exists(CARD):
             return cls.open(path, files=files)
-        foreign = [name for name in files.list("") if name != "manifests" and not name.startswith(".tmp-")] if files.root.exists() else []
+        foreign = (
+            [name for name in files.list("") if name != "manifests" and not name.startswith(".tmp-")]
+            if files.root.exists()
+            else []
+        )
         if foreign:
             raise FormatError(f"{files.root} is not empty ({foreign[0]}) and not a library; give a new folder")
         files.make_folder("")
         files.make_folder("manifests")
         first = Manifest(
-            library=secrets.token_hex(16), version=0, parent=-1, time=now(), writer=f"remora {socket.gethostname()} {os.getpid()}",
+            library=secrets.token_hex(16), version=0, parent=-1, time=manifests.now(), writer=f"remora {socket.gethostname()} {os.getpid()}",
             op={"kind": "create", "txn_id": None, "note": "", "added_rows": 0, "deleted_rows": 0},
             spaces=tuple(spaces), encoder=dict(encoder),
         )  # fmt: skip
@@ -92,7 +98,7 @@ class Library:
         if not files.put_exclusive(manifests.file_name(0), first.to_bytes()):
             uuid = manifests.parse(files.read(manifests.file_name(0)), manifests.file_name(0)).library
         files.sync_folder("manifests")
-        card = {"format": FORMAT, "uuid": uuid, "created": now(), "commit_method": "link"}
+        card = {"format": FORMAT, "uuid": uuid, "created": manifests.now(), "commit_method": "link"}
         files.put_exclusive(CARD, (json.dumps(card, indent=1, sort_keys=True) + "\n").encode())
         files.sync_folder("")
         return cls.open(path, files=files)
@@ -106,7 +112,9 @@ class Library:
         """
         files = files or Files(Path(path))
         if not files.root.exists():
-            raise LibraryNotFound(f"there is no library at {files.root}; make one with: remora index SOURCE --library {files.root}")
+            raise LibraryNotFound(
+                f"there is no library at {files.root}; make one with: remora index SOURCE --library {files.root}"
+            )
         if not files.root.is_dir():
             raise FormatError(f"{files.root} is a file, not the folder of a library")
         try:
@@ -180,7 +188,9 @@ class Library:
             op = entry.op
             added, deleted = int(op.get("added_rows", 0)), int(op.get("deleted_rows", 0))
             note = str(op.get("note", ""))
-            found.append(VersionInfo(number, entry.parent, entry.time, str(op["kind"]), added, deleted, entry.live, note))
+            found.append(
+                VersionInfo(number, entry.parent, entry.time, str(op["kind"]), added, deleted, entry.live, note)
+            )
         return found
 
     def verify(self) -> VerifyReport:

@@ -11,8 +11,9 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from db.errors import CorruptionError, FormatError, LibraryError, RequestError
@@ -198,3 +199,13 @@ def read_newest(files: Files, library: str) -> tuple[Manifest, list[str]]:
             log.warning("%s", error)
             damaged.append(file_name(version))
     raise CorruptionError(f"{files.root} has no undamaged version; restore it from a copy")
+
+
+def id_sum(ids: Iterable[str]) -> int:
+    """Sum of the ids' 128-bit hashes: free of order, cheap to update, checked by ``verify``."""
+    return sum(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=16).digest(), "big") for name in ids)
+
+
+def now() -> str:
+    """RFC 3339 in UTC; never used for ordering."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

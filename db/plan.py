@@ -82,7 +82,13 @@ def best_rows(
 
 
 def _scan(
-    index: SpaceIndex, queries: NDArray[np.float32], keep: NDArray[np.bool_], k: int, names: NDArray[np.object_], *, full: bool
+    index: SpaceIndex,
+    queries: NDArray[np.float32],
+    keep: NDArray[np.bool_],
+    k: int,
+    names: NDArray[np.object_],
+    *,
+    full: bool,
 ) -> tuple[list[NDArray[np.int64]], NDArray[np.float32]] | None:
     """FAISS over all rows; None when a tie at the end of the list leaves the choice open."""
     ask = min(k + TIE_MARGIN, int(keep.sum()))

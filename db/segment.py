@@ -52,11 +52,15 @@ def block_size(rows: int, space: Space) -> int:
 def pack_vectors(vectors: NDArray[np.floating], space: Space, segment: str) -> bytes:
     """A block file of ``vectors`` [N, D], which must be finite unit vectors; RequestError otherwise."""
     if vectors.ndim != 2 or vectors.shape[1] != space.dim:
-        raise RequestError(f"space {space.name!r} holds vectors [N, {space.dim}], not {list(vectors.shape)}; use its encoder")
+        raise RequestError(
+            f"space {space.name!r} holds vectors [N, {space.dim}], not {list(vectors.shape)}; use its encoder"
+        )
     norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
     if len(norms) and not (np.abs(norms - 1) < 1e-2).all():
         row = int(np.flatnonzero(~(np.abs(norms - 1) < 1e-2))[0])
-        raise RequestError(f"vector {row} for space {space.name!r} has length {norms[row]:.3g}, expected 1; normalise it")
+        raise RequestError(
+            f"vector {row} for space {space.name!r} has length {norms[row]:.3g}, expected 1; normalise it"
+        )
     code, dtype = _DTYPES[space.dtype]
     rows = len(vectors)
     padded = np.zeros((rows, space.stride // dtype.itemsize), dtype)
@@ -105,7 +109,9 @@ def check_pages(data: mmap.mmap | bytes, space: Space, rows: int) -> list[int]:
 
 
 def _space_hash(space: Space) -> bytes:
-    return hashlib.blake2b(f"{space.fingerprint}/{space.name}/{space.dim}/{space.dtype}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(
+        f"{space.fingerprint}/{space.name}/{space.dim}/{space.dtype}".encode(), digest_size=16
+    ).digest()
 
 
 def pack_deletes(dead: NDArray[np.bool_]) -> bytes:
@@ -122,7 +128,9 @@ def unpack_deletes(data: bytes, rows: int, name: str) -> NDArray[np.bool_]:
         raise CorruptionError(f"{name} is cut; verify the library") from error
     bits = data[_DELETES.size :]
     if magic != DELETES_MAGIC or count_rows != rows or len(bits) != -(-rows // 8) or zlib.crc32(bits) != check:
-        raise CorruptionError(f"{name} is damaged; serving deleted clips would be worse than stopping; verify the library")
+        raise CorruptionError(
+            f"{name} is damaged; serving deleted clips would be worse than stopping; verify the library"
+        )
     dead = np.unpackbits(np.frombuffer(bits, np.uint8), count=rows, bitorder="little").astype(bool)
     if int(dead.sum()) != count:
         raise CorruptionError(f"{name} is damaged (count); verify the library")
@@ -137,7 +145,9 @@ def pack_parquet(table: pa.Table, segment: str) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = table.replace_schema_metadata({"remora.format": "1", "remora.segment": segment, "remora.rows": str(len(table))})
+    table = table.replace_schema_metadata(
+        {"remora.format": "1", "remora.segment": segment, "remora.rows": str(len(table))}
+    )
     out = pa.BufferOutputStream()
     pq.write_table(table, out, compression="zstd", row_group_size=65_536)
     return bytes(out.getvalue())

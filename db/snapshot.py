@@ -117,7 +117,9 @@ class Snapshot:
         try:
             return self.row_index.by_id[clip_id]
         except KeyError:
-            raise RequestError(f"version {self.version} has no clip {clip_id!r}; search lists the ids there are") from None
+            raise RequestError(
+                f"version {self.version} has no clip {clip_id!r}; search lists the ids there are"
+            ) from None
 
     def _segment_of(self, row: int) -> tuple[SegmentEntry, int]:
         number = int(np.searchsorted(self.row_index.starts, row, side="right")) - 1
@@ -300,7 +302,9 @@ class Snapshot:
     def _queries(self, asked: Any, name: str, space: Space) -> NDArray[np.float32]:
         vectors = np.ascontiguousarray(asked[name], np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != space.dim:
-            raise RequestError(f"queries for space {name!r} have shape {list(vectors.shape)}, expected [n, {space.dim}]")
+            raise RequestError(
+                f"queries for space {name!r} have shape {list(vectors.shape)}, expected [n, {space.dim}]"
+            )
         if not np.isfinite(vectors).all():
             raise RequestError(f"queries for space {name!r} are not finite; check what they were made from")
         return vectors
@@ -313,4 +317,6 @@ class Snapshot:
     def check_live(self) -> None:
         """Raise CorruptionError when the counts of the manifest and the bitmaps disagree."""
         if int((~self.row_index.dead).sum()) != len(self):
-            raise CorruptionError(f"version {self.version} counts {len(self)} clips, its files {int((~self.row_index.dead).sum())}")
+            raise CorruptionError(
+                f"version {self.version} counts {len(self)} clips, its files {int((~self.row_index.dead).sum())}"
+            )

@@ -30,7 +30,9 @@ class Space:
 
     def __post_init__(self) -> None:
         if not 0 < self.dim <= 65_536 or self.dtype not in _SIZES or self.metric != "ip":
-            raise RequestError(f"space {self.part!r} has dim {self.dim}, dtype {self.dtype}, metric {self.metric}; not supported")
+            raise RequestError(
+                f"space {self.part!r} has dim {self.dim}, dtype {self.dtype}, metric {self.metric}; not supported"
+            )
 
     @property
     def name(self) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 
 from db import manifest as manifests
 from db import segment
-from db.commit import id_sum
 from db.errors import CorruptionError, LibraryError
 from db.files import Files
 from db.manifest import FileEntry, Manifest
@@ -65,7 +64,9 @@ def _check_file(files: Files, name: str, entry: FileEntry) -> list[str]:
     try:
         data = files.map(name) if entry.bytes else b""
     except (FileNotFoundError, LibraryError, ValueError) as error:
-        return [f"{name}: cannot be read ({error})" if not isinstance(error, FileNotFoundError) else f"{name}: is missing"]
+        return [
+            f"{name}: cannot be read ({error})" if not isinstance(error, FileNotFoundError) else f"{name}: is missing"
+        ]
     if len(data) != entry.bytes:
         return [f"{name}: has {len(data)} bytes, expected {entry.bytes}"]
     if segment.digest(data) != entry.blake2b:
@@ -86,7 +87,9 @@ def _bad_pages(manifest: Manifest, store: SegmentStore) -> list[str]:
                 continue  # named already: it is missing or of a wrong size
             for page in pages:
                 first = page * segment.CHECK_ROWS
-                found.append(f"segments/{entry.id}/{name}: vectors {first} to {min(first + segment.CHECK_ROWS, rows) - 1} are damaged")
+                found.append(
+                    f"segments/{entry.id}/{name}: vectors {first} to {min(first + segment.CHECK_ROWS, rows) - 1} are damaged"
+                )
     return found
 
 
@@ -98,7 +101,7 @@ def _check_rows(manifest: Manifest, store: SegmentStore) -> list[str]:
         index = snapshot.row_index
         twice = [name for name, times in Counter(index.ids[~index.dead].tolist()).items() if times > 1]
         problems += [f"clip {name!r} is there more than once" for name in twice[:5]]
-        if id_sum(index.ids[~index.dead].tolist()) % 2**128 != manifest.checksum:
+        if manifests.id_sum(index.ids[~index.dead].tolist()) % 2**128 != manifest.checksum:
             problems.append("the live clips are not those the manifest was made for")
         for space in manifest.spaces:
             for entry in manifest.segments:
@@ -106,7 +109,9 @@ def _check_rows(manifest: Manifest, store: SegmentStore) -> list[str]:
                 norms = np.linalg.norm(vectors, axis=1)
                 bad = np.flatnonzero(~(np.abs(norms - 1) < 1e-2))
                 if len(bad):
-                    problems.append(f"segments/{entry.id}: vector {bad[0]} of {space.name} has length {norms[bad[0]]:.3g}")
+                    problems.append(
+                        f"segments/{entry.id}: vector {bad[0]} of {space.name} has length {norms[bad[0]]:.3g}"
+                    )
     except CorruptionError as error:
         problems.append(str(error))
     return problems

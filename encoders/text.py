@@ -175,7 +175,9 @@ class ClipTower:
             ) from error
         missing = [key for key in report["missing_keys"] if "position_ids" not in key]
         if missing:
-            raise TextTowerError(f"CLIP weights at {source!r} lack {', '.join(sorted(missing)[:3])}; use complete weights")
+            raise TextTowerError(
+                f"CLIP weights at {source!r} lack {', '.join(sorted(missing)[:3])}; use complete weights"
+            )
         self._model = model.to(device).eval()
         self._device = device
         self.name = f"clip:{source}"

@@ -54,7 +54,9 @@ def strip(clip: Clip, path: Path | str, *, poses: int = 8, height: int = 220, ti
     strips([clip], [title], path, poses=poses, height=height)
 
 
-def strips(clips: Sequence[Clip], titles: Sequence[str], path: Path | str, *, poses: int = 8, height: int = 200) -> None:
+def strips(
+    clips: Sequence[Clip], titles: Sequence[str], path: Path | str, *, poses: int = 8, height: int = 200
+) -> None:
     """A PNG with one row a clip, under its title: the picture of an answer."""
     from PIL import Image
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from motion.errors import FeatureError
 from motion.features_272 import MOTION_272, Motion272, decode_272, encode_272
-from motion.geometry import facing, to_canonical, turn, yaw_of
+from motion.geometry import to_canonical, turn, yaw_of
 from motion.rotation import quaternion_between, quaternion_inverse, quaternion_multiply, quaternion_to_matrix
 from motion.skeleton import KIT_21, PARTS, SMPL_22, Skeleton
 
@@ -151,7 +151,9 @@ def features_to_joints(features: Array, spec: FeatureSpec | Motion272) -> NDArra
     if isinstance(spec, Motion272):
         return decode_272(features)
     if features.ndim != 2 or features.shape[1] != spec.dim:
-        raise FeatureError(f"{spec.name} has width {spec.dim}, these features are {list(features.shape)}; name the right format")
+        raise FeatureError(
+            f"{spec.name} has width {spec.dim}, these features are {list(features.shape)}; name the right format"
+        )
     values = np.asarray(features, np.float64)
     yaw = np.zeros(len(values))
     yaw[1:] = np.cumsum(-2 * values[:-1, 0])

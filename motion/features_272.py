@@ -24,7 +24,13 @@ from motion.skeleton import SMPL_22, Skeleton
 
 Array = NDArray[np.floating[Any]]
 _J = len(SMPL_22)
-ROOT, HEADING, POSITIONS, VELOCITIES, ROTATIONS = slice(0, 2), slice(2, 8), slice(8, 74), slice(74, 140), slice(140, 272)
+ROOT, HEADING, POSITIONS, VELOCITIES, ROTATIONS = (
+    slice(0, 2),
+    slice(2, 8),
+    slice(8, 74),
+    slice(74, 140),
+    slice(140, 272),
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,9 @@ def heading_is_absolute(features: Array) -> bool:
     away = np.arccos(np.clip((np.trace(heading, axis1=-2, axis2=-1) - 1) / 2, -1, 1))
     change = heading[1:] @ np.swapaxes(heading[:-1], -1, -2)
     between = np.arccos(np.clip((np.trace(change, axis1=-2, axis2=-1) - 1) / 2, -1, 1))
-    return bool(len(between) and np.percentile(away, 90) > 0.35 and np.percentile(away, 90) > 4 * np.percentile(between, 90))
+    return bool(
+        len(between) and np.percentile(away, 90) > 0.35 and np.percentile(away, 90) > 4 * np.percentile(between, 90)
+    )
 
 
 def heading_to_change(features: Array) -> NDArray[np.float32]:
@@ -143,5 +151,7 @@ def _about_y(angle: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _checked(features: Array) -> NDArray[np.float64]:
     if features.ndim != 2 or features.shape[1] != 272 or len(features) == 0:
-        raise FeatureError(f"motion-272 has width 272, these features are {list(features.shape)}; name the right format")
+        raise FeatureError(
+            f"motion-272 has width 272, these features are {list(features.shape)}; name the right format"
+        )
     return np.array(features, np.float64)

@@ -186,7 +186,8 @@ def _cached_roles(names: tuple[str, ...]) -> Mapping[str, int]:
 @lru_cache(maxsize=64)
 def _exact(names: tuple[str, ...]) -> tuple[int, ...] | None:
     """Where the 22 joints of SMPL stand in ``names`` when all of them are there under their own names, or when the rig is
-    exactly the one ``motion.write`` makes of them for animation programs."""
+    exactly the one ``motion.write`` makes of them for animation programs.
+    """
     written = tuple(humanik_name(name) for name in SMPL_22.names)
     others = set(names) - set(written)
     if len(others) == len(names) - len(written) and all("end" in name.lower() for name in others):  # end sites

@@ -35,7 +35,8 @@ def quaternion_inverse(q: Array) -> Array:
 
 def quaternion_between(a: Array, b: Array) -> Array:
     """The shortest rotation [..., 4] that turns the direction of ``a`` [..., 3] into that of ``b``; half a turn about an axis
-    at right angles where they are opposite."""
+    at right angles where they are opposite.
+    """
     a, b = np.broadcast_arrays(a, b)
     cross = np.cross(a, b)
     w = np.sqrt((a**2).sum(-1) * (b**2).sum(-1)) + (a * b).sum(-1)
@@ -44,7 +45,9 @@ def quaternion_between(a: Array, b: Array) -> Array:
     opposite = length[..., 0] < 1e-9
     q = q / np.maximum(length, 1e-9)
     if opposite.any():
-        other = np.where(np.abs(a[..., :1]) < 0.9 * np.linalg.norm(a, axis=-1, keepdims=True), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+        other = np.where(
+            np.abs(a[..., :1]) < 0.9 * np.linalg.norm(a, axis=-1, keepdims=True), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+        )
         axis = np.cross(a, other)[opposite]
         axis /= np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-9)
         q[opposite] = np.concatenate([np.zeros((len(axis), 1)), axis], axis=-1)

@@ -98,7 +98,10 @@ def evaluate_retrieval(
     """
     gallery = Gallery.read(data, split, sources)
     models = [encoder] if baseline is None else [encoder, baseline]
-    embedded = [_Embedded(model, gallery, progress, label) for model, label in zip(models, ("encoder", "baseline"), strict=False)]
+    embedded = [
+        _Embedded(model, gallery, progress, label)
+        for model, label in zip(models, ("encoder", "baseline"), strict=False)
+    ]
     rows = [row for question in questions(gallery) for row in question.rows(embedded)]
     return Evaluation(
         data=data.name, split=split, encoder=encoder.spec.name, baseline=baseline.spec.name if baseline else None,
@@ -130,9 +133,13 @@ class Gallery:
         if not clips:
             splits = ", ".join(sorted({c.source.split for c in everything}))
             names = ", ".join(sorted({c.source.dataset for c in everything}))
-            raise EvaluationError(f"{data} has no clip of split {split!r} in {sources or 'any source'}; splits: {splits}; sources: {names}")
+            raise EvaluationError(
+                f"{data} has no clip of split {split!r} in {sources or 'any source'}; splits: {splits}; sources: {names}"
+            )
         if not any(c.labels.get("class_text") for c in clips):
-            raise EvaluationError(f"{data}: no clip of split {split!r} has a class_text; this evaluation needs labelled clips")
+            raise EvaluationError(
+                f"{data}: no clip of split {split!r} has a class_text; this evaluation needs labelled clips"
+            )
         styles = {(c.source.dataset, c.labels.get("style", "")) for c in train}
         return cls(clips, styles, {c.source.subject for c in train})
 

@@ -35,7 +35,7 @@ class Query:
         if len(given) != 1:
             raise QueryError(f"a query is one of text, clip and clip_id, this one has {' and '.join(given) or 'none'}")
         if self.text is not None and not self.text.strip():
-            raise QueryError("the query is empty; say what to look for, such as \"a person waves\"")
+            raise QueryError('the query is empty; say what to look for, such as "a person waves"')
 
     def weight_of_parts(self, known: tuple[str, ...]) -> dict[str, float]:
         """Weights by space name ("whole" or a part), summing to one; QueryError names parts that are not ``known``."""
@@ -53,7 +53,11 @@ class Query:
         """The query in a line, for answers and titles."""
         if self.text is not None:
             return self.text
-        return f"clip {self.clip_id}" if self.clip is None else f"motion {self.clip.clip_id or self.clip.source.take or '(unnamed)'}"
+        return (
+            f"clip {self.clip_id}"
+            if self.clip is None
+            else f"motion {self.clip.clip_id or self.clip.source.take or '(unnamed)'}"
+        )
 
 
 @dataclass(frozen=True)

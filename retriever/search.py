@@ -99,7 +99,9 @@ def search(
     vectors = embed(query, encoder, snapshot)
     spaces = {f"motion/{name}": weight for name, weight in weights.items()}
     found = snapshot.search(spaces, {f"motion/{name}": vectors.of(name) for name in weights}, k, where=where)
-    hits = _hits(snapshot, found.ids[0], found.scores[0].tolist(), _part_scores(snapshot, encoder, vectors, found.ids[0]))
+    hits = _hits(
+        snapshot, found.ids[0], found.scores[0].tolist(), _part_scores(snapshot, encoder, vectors, found.ids[0])
+    )
     return Hits(query.describe(), hits, snapshot.version, found.plan)
 
 
@@ -188,4 +190,3 @@ def describe(snapshot: Snapshot, encoder: DualEncoder, query: Query, *, k: int =
         ask *= 4
     hits = (CaptionHit(rank, text, score, clip) for rank, (text, (score, clip)) in enumerate(best.items(), start=1))
     return CaptionHits(query.describe(), tuple(hits)[:k], snapshot.version)
-

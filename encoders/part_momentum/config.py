@@ -1,4 +1,4 @@
-"""What a part-momentum model is made of: one frozen dataclass, saved as JSON beside its weights.
+"""What a part-momentum model is made of and how it is trained: two frozen dataclasses, saved as JSON.
 
 - ``small`` runs on two CPU cores; ``base`` has the sizes of the published part-level momentum model.
 - ``whole-body`` is the control: one tower over the whole feature vector, no parts, as many parameters as ``small``.
@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from encoders.errors import WeightsError
@@ -53,12 +53,47 @@ WHOLE_BODY = replace(SMALL, architecture="whole-body", parts=(), body_width=280,
 CONFIGS = {"small": SMALL, "base": BASE, "whole-body": WHOLE_BODY}
 
 
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a run depends on; written to ``run.json`` in the run folder."""
+
+    data: tuple[str, ...]
+    out: str
+    name: str = "part-momentum-small"
+    model: ModelConfig = field(default_factory=lambda: SMALL)
+    wordings: str = ""  # folder with wordings.parquet and style_wordings.parquet
+    synthetic: int = 800  # procedurally generated clips beside the real ones
+    exclude_sources: tuple[str, ...] = ()
+    steps: int = 1000
+    batch: int = 128
+    max_frames: int = 120
+    lr: float = 8e-4
+    weight_decay: float = 0.05
+    warmup: int = 100
+    momentum: float = 0.99  # of the slow copy; 0 for none
+    queue: int = 1024  # keys of the slow copy kept as negatives; 0 for none
+    part_weight: float = 0.5
+    key_weight: float = 0.25  # share of the momentum term in the loss
+    styles: bool = True  # captions that name another style are negatives within a class
+    seed: int = 0
+    device: str = "auto"
+    eval_every: int = 100
+    patience: int = 0  # evaluations without improvement before stopping; 0 never
+
+
+def control(config: TrainConfig) -> TrainConfig:
+    """The whole-body baseline of the same data, steps and size: no parts, no momentum, same-class negatives masked."""
+    return replace(config, model=WHOLE_BODY, momentum=0.0, queue=0, part_weight=0.0, styles=False)
+
+
 def read_config(path: Path) -> ModelConfig:
     """The ``model`` part of a config.json; WeightsError when it is missing or has unknown keys."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))["model"]
     except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"cannot read the model configuration {path}: {error}; give a folder written by training") from error
+        raise WeightsError(
+            f"cannot read the model configuration {path}: {error}; give a folder written by training"
+        ) from error
     known = {field.name for field in fields(ModelConfig)}
     unknown = sorted(set(data) - known)
     if unknown:

@@ -128,7 +128,9 @@ def read_wordings(folder: Path | None) -> WordingBank:
         for row in pq.read_table(folder / "style_wordings.parquet").to_pylist():
             styles[row["style"]].append(row["wording"])
     except (OSError, KeyError) as error:
-        raise EncoderError(f"cannot read the wordings in {folder}: {error}; give a folder with wordings.parquet") from error
+        raise EncoderError(
+            f"cannot read the wordings in {folder}: {error}; give a folder with wordings.parquet"
+        ) from error
     kept, held = {}, {}
     for name, wordings in classes.items():
         order = sorted(wordings, key=lambda w: hashlib.sha256(f"{name}|{w}".encode()).digest())
@@ -189,7 +191,9 @@ class TrainingSet:
             raise EncoderError(f"clip {clip.clip_id or clip.source.take!r} has no caption; leave it out or caption it")
         return Item(
             features=features.astype(np.float32),
-            family=self._families.setdefault(f"{clip.source.dataset}/{clip.source.take}".replace("/M", "/"), len(self._families)),
+            family=self._families.setdefault(
+                f"{clip.source.dataset}/{clip.source.take}".replace("/M", "/"), len(self._families)
+            ),
             group=self._group(class_id or clip.source.take, class_text),
             style=self._styles.setdefault(style, len(self._styles)),
             human=human,
@@ -248,7 +252,11 @@ class TrainingSet:
         return pool[rng.integers(len(pool))]
 
     def _collate(
-        self, items: Sequence[Item], features: Sequence[NDArray[np.float32]], captions: Sequence[int], groups: Sequence[int]
+        self,
+        items: Sequence[Item],
+        features: Sequence[NDArray[np.float32]],
+        captions: Sequence[int],
+        groups: Sequence[int],
     ) -> Batch:
         x, mask = pad(features)
         rows = torch.tensor(captions)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encoders.base import Embeddings, EncoderSpec
 from encoders.errors import EncoderError, WeightsError
@@ -33,7 +32,13 @@ class PartMomentumEncoder:
     """Embeds clips and sentences with trained weights."""
 
     def __init__(
-        self, *, model: TextMotionModel, normaliser: Normaliser, spec: EncoderSpec, device: str, tower: TextTower | None = None
+        self,
+        *,
+        model: TextMotionModel,
+        normaliser: Normaliser,
+        spec: EncoderSpec,
+        device: str,
+        tower: TextTower | None = None,
     ) -> None:
         from motion.features import FEATURES
 
@@ -64,7 +69,9 @@ class PartMomentumEncoder:
         bad = np.flatnonzero(~np.isfinite(whole).all(-1))
         if len(bad):
             clip = clips[int(bad[0])]
-            raise EncoderError(f"clip {clip.clip_id or clip.source.take!r} has no finite embedding; check it for NaN frames")
+            raise EncoderError(
+                f"clip {clip.clip_id or clip.source.take!r} has no finite embedding; check it for NaN frames"
+            )
         return Embeddings(whole, parts)
 
     def encode_text(self, texts: Sequence[str]) -> Embeddings:

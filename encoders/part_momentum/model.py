@@ -129,7 +129,9 @@ class PartTowers(nn.Module):
         for part in config.parts:
             if self._tower_of(part) not in self.towers:
                 inputs = len(self.columns[part]) * patch
-                self.towers[self._tower_of(part)] = Tower(inputs, width, config.part_layers, config.heads, config.dropout)
+                self.towers[self._tower_of(part)] = Tower(
+                    inputs, width, config.part_layers, config.heads, config.dropout
+                )
         self.part_heads = nn.ModuleDict({p: nn.Linear(width, config.dim) for p in config.parts})
         count = len(config.parts)
         self.body = Tower(count * width, config.body_width, config.body_layers, config.heads, config.dropout)
@@ -200,7 +202,10 @@ class TextHead(nn.Module):
         inputs, dim, rank = config.text_dim + LEXICAL_DIM, config.dim, 32
         self.linear = nn.Linear(inputs, dim)
         self.correction = nn.Sequential(
-            nn.Linear(inputs, config.text_hidden), nn.GELU(), nn.Dropout(2 * config.dropout), nn.Linear(config.text_hidden, dim)
+            nn.Linear(inputs, config.text_hidden),
+            nn.GELU(),
+            nn.Dropout(2 * config.dropout),
+            nn.Linear(config.text_hidden, dim),
         )
         self.dropout = nn.Dropout(config.dropout)
         count = len(config.parts)

@@ -14,19 +14,19 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch.nn.utils import clip_grad_norm_
 
 from encoders.device import choose_device
 from encoders.errors import EncoderError
-from encoders.part_momentum.config import SMALL, WHOLE_BODY, ModelConfig
+from encoders.part_momentum.checkpoint import Checkpoint, draw_curves, write_atomically
+from encoders.part_momentum.config import TrainConfig
 from encoders.part_momentum.data import Batch, TrainingSet, WordingBank, clip_features, pad, read_wordings
 from encoders.part_momentum.encoder import length_batches
 from encoders.part_momentum.loss import Keys, Queue, contrastive_loss
@@ -36,39 +36,6 @@ from motion import Clip
 from motion.features import FEATURES, mirror_columns
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything a run depends on; written to ``run.json`` in the run folder."""
-
-    data: tuple[str, ...]
-    out: str
-    name: str = "part-momentum-small"
-    model: ModelConfig = field(default_factory=lambda: SMALL)
-    wordings: str = ""  # folder with wordings.parquet and style_wordings.parquet
-    synthetic: int = 800  # procedurally generated clips beside the real ones
-    exclude_sources: tuple[str, ...] = ()
-    steps: int = 1000
-    batch: int = 128
-    max_frames: int = 120
-    lr: float = 8e-4
-    weight_decay: float = 0.05
-    warmup: int = 100
-    momentum: float = 0.99  # of the slow copy; 0 for none
-    queue: int = 1024  # keys of the slow copy kept as negatives; 0 for none
-    part_weight: float = 0.5
-    key_weight: float = 0.25  # share of the momentum term in the loss
-    styles: bool = True  # captions that name another style are negatives within a class
-    seed: int = 0
-    device: str = "auto"
-    eval_every: int = 100
-    patience: int = 0  # evaluations without improvement before stopping; 0 never
-
-
-def control(config: TrainConfig) -> TrainConfig:
-    """The whole-body baseline of the same data, steps and size: no parts, no momentum, same-class negatives masked."""
-    return replace(config, model=WHOLE_BODY, momentum=0.0, queue=0, part_weight=0.0, styles=False)
 
 
 @dataclass(frozen=True)
@@ -113,7 +80,9 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     run = Checkpoint(out, model, slow, queue, optimiser)
     first = run.resume()
     parameters = sum(p.numel() for p in model.parameters())
-    log.info("%d clips, %d sentences, %d parameters, from step %d", len(data), len(data.sentences.index), parameters, first)
+    log.info(
+        "%d clips, %d sentences, %d parameters, from step %d", len(data), len(data.sentences.index), parameters, first
+    )
 
     for step in range(first, config.steps):
         rng = np.random.default_rng([config.seed, step])
@@ -149,7 +118,12 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
             progress(step + 1, config.steps, {"loss": loss, "best": run.best_score})
         if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
             scores = validation.score(slow or model, device.name)
-            record = {"step": step + 1, "loss": float(losses.whole.detach()), "parts": float(losses.parts.detach()), **scores}
+            record = {
+                "step": step + 1,
+                "loss": float(losses.whole.detach()),
+                "parts": float(losses.parts.detach()),
+                **scores,
+            }
             run.save(record, weights=slow or model, config=config, data=data, tower=tower)
             log.info("%s", " ".join(f"{k} {v:.4g}" for k, v in record.items()))
             if config.patience and run.stale(config.patience):
@@ -251,7 +225,7 @@ class Validation:
 
     @torch.inference_mode()
     def score(self, model: TextMotionModel, device: str) -> dict[str, float]:
-        """mAP by kind of query; ``score`` is their mean, the criterion of selection."""
+        """MAP by kind of query; ``score`` is their mean, the criterion of selection."""
         if not self._features or not self._queries:
             return {"score": 0.0}
         training = model.training
@@ -276,140 +250,13 @@ def mean_average_precision(scores: np.ndarray[Any, Any], relevant: np.ndarray[An
     return float(((precision * hit).sum(1) / hit.sum(1)).mean())
 
 
-# ---- what it writes ------------------------------------------------------------------------------------------------
-
-
-class Checkpoint:
-    """The state of a run on disk: safetensors and JSON, replaced atomically."""
-
-    def __init__(
-        self, out: Path, model: TextMotionModel, slow: TextMotionModel | None, queue: Queue | None, optimiser: torch.optim.Optimizer
-    ) -> None:
-        self._out = out
-        self._parts: dict[str, torch.nn.Module] = {"model": model}
-        if slow is not None:
-            self._parts["slow"] = slow
-        if queue is not None:
-            self._parts["queue"] = queue
-        self._optimiser = optimiser
-        self.step = 0
-        self.best_step = 0
-        self.best_score = -1.0
-
-    def resume(self) -> int:
-        """Load the last checkpoint, if there is one; the step to go on from."""
-        state, tensors = self._out / "checkpoint.json", self._out / "checkpoint.safetensors"
-        if not (state.is_file() and tensors.is_file()):
-            return 0
-        meta = json.loads(state.read_text(encoding="utf-8"))
-        loaded = load_file(tensors)
-        for name, module in self._parts.items():
-            module.load_state_dict({k.removeprefix(f"{name}/"): v for k, v in loaded.items() if k.startswith(f"{name}/")})
-        optimiser = self._optimiser.state_dict()
-        optimiser["state"] = {}
-        for key, value in loaded.items():
-            if key.startswith("optimiser/"):
-                _, row, slot = key.split("/")
-                optimiser["state"].setdefault(int(row), {})[slot] = value
-        self._optimiser.load_state_dict(optimiser)
-        self.step, self.best_step, self.best_score = meta["step"], meta["best_step"], meta["best_score"]
-        return self.step
-
-    def save(
-        self, record: Mapping[str, float], *, weights: TextMotionModel, config: TrainConfig, data: TrainingSet, tower: TextTower
-    ) -> None:
-        """Append to the history, write the checkpoint, and the weights folder when this is the best score so far."""
-        self.step = int(record["step"])
-        if record["score"] > self.best_score:
-            self.best_step, self.best_score = self.step, float(record["score"])
-            write_weights(self._out / "weights", weights, config, data, tower, record)
-        with (self._out / "history.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(dict(record)) + "\n")
-        tensors = {f"{n}/{k}": v.contiguous() for n, m in self._parts.items() for k, v in m.state_dict().items()}
-        for row, slots in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{row}/{slot}": torch.as_tensor(v) for slot, v in slots.items()}
-        _save_atomically(tensors, self._out / "checkpoint.safetensors")
-        meta = {"step": self.step, "best_step": self.best_step, "best_score": self.best_score}
-        _write_atomically(self._out / "checkpoint.json", json.dumps(meta))
-
-    def stale(self, patience: int) -> bool:
-        """Whether the last ``patience`` evaluations brought nothing."""
-        history = list(read_history(self._out))
-        return len(history) > patience and all(r["step"] > self.best_step for r in history[-patience:])
-
-
-def write_weights(
-    folder: Path, model: TextMotionModel, config: TrainConfig, data: TrainingSet, tower: TextTower, record: Mapping[str, float]
-) -> None:
-    """The folder ``load_encoder`` reads: half-precision weights, the normaliser, config.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.half().contiguous().cpu() for k, v in model.state_dict().items()}
-    tensors["normaliser.mean"] = torch.from_numpy(data.normaliser.mean)
-    tensors["normaliser.std"] = torch.from_numpy(data.normaliser.std)
-    _save_atomically(tensors, folder / "model.safetensors")
-    run = {k: v for k, v in asdict(config).items() if k not in ("model", "data", "out", "wordings", "device")}
-    text = json.dumps(
-        {
-            "name": config.name,
-            "model": asdict(config.model),
-            "text_tower_sha256": tower.fingerprint,
-            "training": run | {"clips": len(data), "validation": dict(record)},
-        },
-        indent=2,
-        sort_keys=True,
-    )
-    _write_atomically(folder / "config.json", text + "\n")
-
-
-def read_history(out: Path) -> Iterator[dict[str, float]]:
-    """The records of a run, oldest first."""
-    path = out / "history.jsonl"
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
-
-
-def draw_curves(out: Path) -> Path | None:
-    """Loss and validation curves as ``curves.png``; None where matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        log.info("no curves.png: install the extra remora[train] for it")
-        return None
-    history = list(read_history(out))
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    loss, score = figure.subplots(1, 2)
-    steps = [r["step"] for r in history]
-    for axes, names in ((loss, ("loss", "parts")), (score, ("plain", "wordings", "score"))):
-        for name in names:
-            if history and name in history[0]:
-                axes.plot(steps, [r[name] for r in history], label=name)
-        axes.set_xlabel("step")
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-    loss.set_title("training loss")
-    score.set_title("validation mAP")
-    figure.savefig(out / "curves.png", dpi=110)
-    return out / "curves.png"
-
-
 def _write_run(config: TrainConfig, out: Path) -> None:
     path, text = out / "run.json", json.dumps(asdict(config), indent=2, sort_keys=True) + "\n"
     if path.is_file() and (out / "checkpoint.json").is_file():
         before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
         changed = sorted(k for k in now if k not in ("device", "eval_every") and before.get(k) != now[k])
         if changed:
-            raise EncoderError(f"{out} holds a run with other settings ({', '.join(changed)}); resume it unchanged or use another --out")
-    _write_atomically(path, text)
-
-
-def _save_atomically(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    partial.replace(path)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+            raise EncoderError(
+                f"{out} holds a run with other settings ({', '.join(changed)}); resume it unchanged or use another --out"
+            )
+    write_atomically(path, text)

@@ -25,7 +25,13 @@ def write_bvh(clip: Clip, path: Path) -> None:
     """Write ``clip`` as BVH; ``motion.read`` gives its positions back within a millimetre."""
     posed = pose_skeleton(clip)
     order: list[int] = []
-    lines = ["HIERARCHY", *_joint(posed, 0, 0, order), "MOTION", f"Frames: {len(clip)}", f"Frame Time: {1 / clip.fps:.8f}"]
+    lines = [
+        "HIERARCHY",
+        *_joint(posed, 0, 0, order),
+        "MOTION",
+        f"Frames: {len(clip)}",
+        f"Frame Time: {1 / clip.fps:.8f}",
+    ]
     columns = []
     for joint in order:
         if joint == 0 or joint in posed.moving:
@@ -66,7 +72,9 @@ def euler_zxy(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     """Angles [T, 3] (z, x, y in radians, R = Rz Rx Ry) of rotations [T, 3, 3], continuous over time."""
     x = np.arcsin(np.clip(matrices[:, 2, 1], -1, 1))
     level = np.abs(matrices[:, 2, 1]) > 1 - 1e-9  # looking along the axis: only z + y or z - y is determined
-    z = np.where(level, np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]), np.arctan2(-matrices[:, 0, 1], matrices[:, 1, 1]))
+    z = np.where(
+        level, np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]), np.arctan2(-matrices[:, 0, 1], matrices[:, 1, 1])
+    )
     y = np.where(level, 0.0, np.arctan2(-matrices[:, 2, 0], matrices[:, 2, 2]))
     angles = np.stack([z, x, y], axis=-1)
     for row in range(1, len(angles)):

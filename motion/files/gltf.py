@@ -42,7 +42,11 @@ def write_glb(clip: Clip, path: Path) -> None:
         "animations": [_animation(posed, clip, binary)],
     }  # fmt: skip
     _attach_bones(document["nodes"], posed, joints)
-    document |= {"buffers": [{"byteLength": len(binary.data)}], "bufferViews": binary.views, "accessors": binary.accessors}
+    document |= {
+        "buffers": [{"byteLength": len(binary.data)}],
+        "bufferViews": binary.views,
+        "accessors": binary.accessors,
+    }
     gltf = pygltflib.GLTF2.from_dict(document)
     gltf.set_binary_blob(bytes(binary.data))
     gltf.save_binary(str(path))
@@ -94,7 +98,12 @@ def _attach_bones(nodes: list[dict[str, Any]], posed: Posed, joints: int) -> Non
         thick = float(np.clip(0.16 * length, 0.028, 0.06))
         side = next((i for i, s in enumerate(COLOURS) if skeleton.names[joint].startswith(s)), 2)
         nodes.append(
-            {"name": f"bone {skeleton.names[joint]}", "mesh": side, "rotation": np.roll(turned, -1).tolist(), "scale": [thick, length, thick]}
+            {
+                "name": f"bone {skeleton.names[joint]}",
+                "mesh": side,
+                "rotation": np.roll(turned, -1).tolist(),
+                "scale": [thick, length, thick],
+            }
         )
         nodes[parent]["children"].append(len(nodes) - 1)
     size = [HEAD_RADIUS, HEAD_RADIUS * 2.2, HEAD_RADIUS]

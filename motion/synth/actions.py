@@ -59,7 +59,16 @@ def mirrored(action: Action) -> Action:
     return other
 
 
-def gait(*, stride: float, lift: float, arms: float, elbow: float, lean: float = 0.0, bounce: float = 0.0, reverse: bool = False) -> Action:
+def gait(
+    *,
+    stride: float,
+    lift: float,
+    arms: float,
+    elbow: float,
+    lean: float = 0.0,
+    bounce: float = 0.0,
+    reverse: bool = False,
+) -> Action:
     """Walking and running of all kinds: legs in counter-phase, arms against them."""
 
     def action(m: Moment) -> Track:
@@ -101,7 +110,10 @@ def march_in_place(m: Moment) -> Track:
 def turn_on_spot(m: Moment) -> Track:
     steps = march_in_place(m)
     small = {name: 0.3 * values for name, values in steps.items()}
-    return small | {"yaw": (np.pi / 2 + 0.9 * (m.size - 1)) * rise(m.u, 0.15, 0.85), "head_yaw": 0.4 * hold(m.u, 0.05, 0.2, 0.5, 0.8)}
+    return small | {
+        "yaw": (np.pi / 2 + 0.9 * (m.size - 1)) * rise(m.u, 0.15, 0.85),
+        "head_yaw": 0.4 * hold(m.u, 0.05, 0.2, 0.5, 0.8),
+    }
 
 
 def sidestep(m: Moment) -> Track:
@@ -229,11 +241,19 @@ def wave_both(m: Moment) -> Track:
 
 def raise_left(m: Moment) -> Track:
     up = hold(m.u, 0.1, 0.4, 0.65, 0.95)
-    return {"left_arm_flex": 2.85 * min(m.size, 1.05) * up, "left_elbow": 0.25 * np.sin(np.pi * up), "head_yaw": 0.1 * up}
+    return {
+        "left_arm_flex": 2.85 * min(m.size, 1.05) * up,
+        "left_elbow": 0.25 * np.sin(np.pi * up),
+        "head_yaw": 0.1 * up,
+    }
 
 
 def raise_both(m: Moment) -> Track:
-    return raise_left(m) | {k: v for k, v in mirrored(raise_left)(m).items() if k.startswith("right")} | {"head_yaw": 0 * m.u}
+    return (
+        raise_left(m)
+        | {k: v for k, v in mirrored(raise_left)(m).items() if k.startswith("right")}
+        | {"head_yaw": 0 * m.u}
+    )
 
 
 def arms_out(m: Moment) -> Track:
@@ -254,7 +274,13 @@ def clap(m: Moment) -> Track:
 
 def bow(m: Moment) -> Track:
     down = hold(m.u, 0.1, 0.42, 0.58, 0.92) * m.size
-    return {"bend": 0.9 * down, "lean": 0.45 * down, "left_hip_flex": 0.45 * down, "right_hip_flex": 0.45 * down, "nod": 0.3 * down}
+    return {
+        "bend": 0.9 * down,
+        "lean": 0.45 * down,
+        "left_hip_flex": 0.45 * down,
+        "right_hip_flex": 0.45 * down,
+        "nod": 0.3 * down,
+    }
 
 
 def throw_left(m: Moment) -> Track:
@@ -269,7 +295,13 @@ def throw_left(m: Moment) -> Track:
 
 def stretch(m: Moment) -> Track:
     up, lean = hold(m.u, 0.05, 0.3, 0.75, 0.98), np.sin(TAU * np.clip((m.u - 0.3) / 0.45, 0, 1))
-    return {"left_arm_out": 2.9 * up, "right_arm_out": 2.9 * up, "side": 0.4 * m.size * lean * up, "left_elbow": 0.2 * up, "right_elbow": 0.2 * up}
+    return {
+        "left_arm_out": 2.9 * up,
+        "right_arm_out": 2.9 * up,
+        "side": 0.4 * m.size * lean * up,
+        "left_elbow": 0.2 * up,
+        "right_elbow": 0.2 * up,
+    }
 
 
 def look_around(m: Moment) -> Track:
@@ -290,14 +322,29 @@ def lunge_left(m: Moment) -> Track:
 
 def arm_circles(m: Moment) -> Track:
     turn = TAU * m.c
-    return {"left_arm_flex": turn, "right_arm_flex": turn, "left_arm_out": np.full_like(turn, 0.25), "right_arm_out": np.full_like(turn, 0.25)}
+    return {
+        "left_arm_flex": turn,
+        "right_arm_flex": turn,
+        "left_arm_out": np.full_like(turn, 0.25),
+        "right_arm_out": np.full_like(turn, 0.25),
+    }
 
 
 def pick_up(m: Moment) -> Track:
     down = hold(m.u, 0.08, 0.42, 0.55, 0.92)
-    return _crouch(0.75 * down, 0.8) | {"bend": 0.6 * down, "left_arm_flex": 0.7 * down, "left_elbow": 0.1 * down, "nod": 0.2 * down}
+    return _crouch(0.75 * down, 0.8) | {
+        "bend": 0.6 * down,
+        "left_arm_flex": 0.7 * down,
+        "left_elbow": 0.1 * down,
+        "nod": 0.2 * down,
+    }
 
 
 def stand_still(m: Moment) -> Track:
     sway = 0.02 * np.sin(TAU * 0.25 * np.arange(len(m.u)) * m.dt)
-    return {"side": sway, "bend": 0.03 + sway / 2, "left_elbow": np.full_like(m.u, 0.15), "right_elbow": np.full_like(m.u, 0.15)}
+    return {
+        "side": sway,
+        "bend": 0.03 + sway / 2,
+        "left_elbow": np.full_like(m.u, 0.15),
+        "right_elbow": np.full_like(m.u, 0.15),
+    }

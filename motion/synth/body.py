@@ -108,7 +108,9 @@ def pose(angles: Angles, frames: int, offsets: NDArray[np.float64]) -> NDArray[n
     carried = -(np.diff(feet[..., [0, 2]], axis=0) * ((weight[1:] + weight[:-1]) / 2)[..., None]).sum(axis=1)
     flying = np.clip(air[1:] / 0.03, 0, 1)[:, None]
     yaw = np.broadcast_to(angles.get("yaw", np.zeros(1)), frames)[1:]
-    drift = np.broadcast_to(angles.get("drift", np.zeros(1)), frames)[1:, None] * np.stack([np.sin(yaw), np.cos(yaw)], axis=-1)
+    drift = np.broadcast_to(angles.get("drift", np.zeros(1)), frames)[1:, None] * np.stack(
+        [np.sin(yaw), np.cos(yaw)], axis=-1
+    )
     step = carried * (1 - flying) + drift * np.maximum(flying, (np.abs(drift) > 0).any(axis=1, keepdims=True))
     joints[1:, :, [0, 2]] += np.cumsum(step, axis=0)[:, None]
     return joints

@@ -100,7 +100,11 @@ def test_files_are_synced_before_their_names_and_the_manifest_comes_last(tmp_pat
     kinds = [what for what, _ in files.done]
     link = kinds.index("link")
     rename = kinds.index("rename")
-    writes = [i for i, (what, name) in enumerate(files.done) if what == "write" and ".tmp-" in name and name.startswith("segments/")]
+    writes = [
+        i
+        for i, (what, name) in enumerate(files.done)
+        if what == "write" and ".tmp-" in name and name.startswith("segments/")
+    ]
     assert max(writes) < kinds.index("sync") < rename < link
     assert ("sync", "segments") in files.done[rename:link]
     assert ("sync", "deletes") in files.done[:link]

@@ -79,7 +79,9 @@ def test_weighted_spaces_add_up(library: Library) -> None:
         ("clip_id = 'no such clip'", lambda n: False),
     ],
 )
-def test_filters_keep_exactly_what_they_say_and_k_rows_come_back(library: Library, where: str, expected: object) -> None:
+def test_filters_keep_exactly_what_they_say_and_k_rows_come_back(
+    library: Library, where: str, expected: object
+) -> None:
     put(library, *range(11))
     put(library, *range(11, 24))
     snapshot = library.snapshot()
@@ -141,7 +143,12 @@ def test_old_versions_stay_what_they_were(library: Library) -> None:
     assert library.snapshot(1).frames("clip-2") == b"clip-2/0"
     assert library.snapshot().frames("clip-2") == b"clip-2/1"
     assert sorted(library.snapshot().ids()) == names(2, 3)
-    assert [(v.version, v.kind, v.rows) for v in library.versions()] == [(0, "create", 0), (1, "add", 2), (2, "upsert", 3), (3, "delete", 2)]
+    assert [(v.version, v.kind, v.rows) for v in library.versions()] == [
+        (0, "create", 0),
+        (1, "add", 2),
+        (2, "upsert", 3),
+        (3, "delete", 2),
+    ]
     with pytest.raises(RequestError, match="0 to 3"):
         library.snapshot(9)
 
@@ -232,7 +239,9 @@ def test_a_copied_folder_is_a_library(library: Library, tmp_path: Path) -> None:
     ],
     ids=["width", "count", "length", "nan", "unknown space"],
 )
-def test_vectors_that_do_not_fit_are_refused_and_nothing_changes(library: Library, broken: dict[str, np.ndarray]) -> None:
+def test_vectors_that_do_not_fit_are_refused_and_nothing_changes(
+    library: Library, broken: dict[str, np.ndarray]
+) -> None:
     rows, said, vectors, frames = batch(names(1, 2))
     with pytest.raises(RequestError):  # noqa: PT012  either call may refuse
         change = library.begin()

@@ -52,12 +52,25 @@ def captions(ids: Sequence[str]) -> pa.Table:
     for name in ids:
         n = int(name.split("-")[1])
         for i in range(1 if n % 3 == 0 else 2):
-            table.append({"clip_id": name, "text": f"a person does thing {n} way {i}", "start_s": 0.0, "end_s": 0.0, "kind": "human", "tokens": []})
+            table.append(
+                {
+                    "clip_id": name,
+                    "text": f"a person does thing {n} way {i}",
+                    "start_s": 0.0,
+                    "end_s": 0.0,
+                    "kind": "human",
+                    "tokens": [],
+                }
+            )
     fields = [("clip_id", pa.string()), ("text", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64())]
-    return pa.Table.from_pylist(table, schema=pa.schema([*fields, ("kind", pa.string()), ("tokens", pa.list_(pa.string()))]))
+    return pa.Table.from_pylist(
+        table, schema=pa.schema([*fields, ("kind", pa.string()), ("tokens", pa.list_(pa.string()))])
+    )
 
 
-def batch(ids: Sequence[str], *, version: int = 0, seed: int = 0) -> tuple[pa.Table, pa.Table, dict[str, NDArray[np.float32]], list[bytes]]:
+def batch(
+    ids: Sequence[str], *, version: int = 0, seed: int = 0
+) -> tuple[pa.Table, pa.Table, dict[str, NDArray[np.float32]], list[bytes]]:
     """Everything an upsert takes; vectors follow from id, version and seed."""
     said = captions(ids)
 

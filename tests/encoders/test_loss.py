@@ -57,7 +57,9 @@ def test_a_named_style_tells_clips_of_one_class_apart(to_text: bool) -> None:
 
 
 def cost(motion: Towers, text: Towers, own: Labels, keys: Keys | None) -> float:
-    return float(contrastive_loss(motion, text, own, torch.tensor(10.0), keys=keys, key_weight=1.0, part_weight=1.0).total)
+    return float(
+        contrastive_loss(motion, text, own, torch.tensor(10.0), keys=keys, key_weight=1.0, part_weight=1.0).total
+    )
 
 
 def test_a_clip_in_the_queue_is_no_negative_of_itself_but_of_others() -> None:

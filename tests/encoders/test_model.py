@@ -98,7 +98,9 @@ def test_the_slow_copy_follows_and_makes_no_dropout() -> None:
 
 
 def test_sizes_are_what_the_model_card_says() -> None:
-    count = {name: sum(p.numel() for p in build(c).parameters()) for name, c in (("small", SMALL), ("whole", WHOLE_BODY))}
+    count = {
+        name: sum(p.numel() for p in build(c).parameters()) for name, c in (("small", SMALL), ("whole", WHOLE_BODY))
+    }
     assert 2e6 < count["small"] < 5e6
     assert abs(count["whole"] - count["small"]) / count["small"] < 0.1  # the control has equal parameters
     assert Queue(4, SMALL.dim, 6, SMALL.text_dim).keys("text").shape[0] == 0

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 from encoders import EncoderError, WeightsError, load_encoder
 from encoders.part_momentum import data as data_module
 from encoders.part_momentum import train as train_module
-from encoders.part_momentum.train import TrainConfig, mean_average_precision, train_retriever
+from encoders.part_momentum.config import TrainConfig
+from encoders.part_momentum.train import mean_average_precision, train_retriever
 from motion import Clip
 from motion.synth import synthesise
 from tests.encoders.test_model import TINY, TINY_WHOLE
@@ -48,7 +49,17 @@ def small_world(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(out: Path, **changes: object) -> TrainConfig:
     base = TrainConfig(
-        data=(), out=str(out), model=TINY, synthetic=0, steps=4, batch=12, max_frames=40, warmup=2, queue=16, eval_every=2, device="cpu"
+        data=(),
+        out=str(out),
+        model=TINY,
+        synthetic=0,
+        steps=4,
+        batch=12,
+        max_frames=40,
+        warmup=2,
+        queue=16,
+        eval_every=2,
+        device="cpu",
     )
     return replace(base, **changes)
 
@@ -121,10 +132,15 @@ def test_held_out_wordings_never_enter_training(tmp_path: Path) -> None:
     bank = data_module.read_wordings(tmp_path)
     assert len(bank.held_out["walk"]) == data_module.HELD_OUT_WORDINGS
     assert not set(bank.held_out["walk"]) & set(bank.classes["walk"])
-    clips = [replace(c, labels={"class_id": "walk", "class_text": "a person walks", "style": "sad"}) for c in synthesise(4, seed=0)]
+    clips = [
+        replace(c, labels={"class_id": "walk", "class_text": "a person walks", "style": "sad"})
+        for c in synthesise(4, seed=0)
+    ]
     spec = data_module.FeatureSpec
     assert spec is not None
-    items = data_module.TrainingSet(clips, spec=train_module.FEATURES["humanml3d-263"], tower=WordTower(), bank=bank, seed=0)
+    items = data_module.TrainingSet(
+        clips, spec=train_module.FEATURES["humanml3d-263"], tower=WordTower(), bank=bank, seed=0
+    )
     seen = " | ".join(items.sentences.index)
     assert all(wording not in seen for wording in bank.held_out["walk"])
     assert "sadly" in seen
@@ -133,7 +149,11 @@ def test_held_out_wordings_never_enter_training(tmp_path: Path) -> None:
 def test_mirrored_draws_exchange_sides_in_motion_and_words() -> None:
     clips = [c for c in synthesise(200, seed=1) if "left" in c.labels["class_id"]][:6]
     items = data_module.TrainingSet(
-        clips, spec=train_module.FEATURES["humanml3d-263"], tower=WordTower(), bank=data_module.read_wordings(None), seed=0
+        clips,
+        spec=train_module.FEATURES["humanml3d-263"],
+        tower=WordTower(),
+        bank=data_module.read_wordings(None),
+        seed=0,
     )
     texts = list(items.sentences.index)
     sides = set()

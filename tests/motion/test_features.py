@@ -142,7 +142,9 @@ def test_two_rows_are_a_rotation() -> None:
     clip = synthesise(1, seed=0)[0]
     rotations = rotations_272(joints_to_features(clip.joints, MOTION_272))
     np.testing.assert_allclose(matrices_of(rows_of(rotations)), rotations, atol=1e-6)
-    np.testing.assert_allclose(rotations @ np.swapaxes(rotations, -1, -2), np.broadcast_to(np.eye(3), rotations.shape), atol=1e-6)
+    np.testing.assert_allclose(
+        rotations @ np.swapaxes(rotations, -1, -2), np.broadcast_to(np.eye(3), rotations.shape), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", sorted(FEATURES))

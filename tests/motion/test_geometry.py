@@ -59,14 +59,20 @@ def test_reference_bones_keep_directions_and_set_lengths() -> None:
     np.testing.assert_allclose(lengths, np.broadcast_to(REFERENCE_BONES["smpl22"][1:], lengths.shape), atol=1e-5)
     cosine = (mine * given).sum(-1) / lengths / np.linalg.norm(given, axis=-1)
     np.testing.assert_allclose(cosine, 1, atol=1e-4)
-    np.testing.assert_allclose(to_reference_bones(CLIP.joints, SMPL_22), to_reference_bones(CLIP.joints * 2, SMPL_22), atol=1e-4)
+    np.testing.assert_allclose(
+        to_reference_bones(CLIP.joints, SMPL_22), to_reference_bones(CLIP.joints * 2, SMPL_22), atol=1e-4
+    )
 
 
 def test_quaternions_are_what_they_say() -> None:
     rng = np.random.default_rng(0)
     a, b = (q / np.linalg.norm(q, axis=-1, keepdims=True) for q in rng.normal(size=(2, 50, 4)))
-    np.testing.assert_allclose(quaternion_to_matrix(quaternion_multiply(a, b)), quaternion_to_matrix(a) @ quaternion_to_matrix(b), atol=1e-12)
-    np.testing.assert_allclose(quaternion_multiply(a, quaternion_inverse(a)), np.tile([1.0, 0, 0, 0], (50, 1)), atol=1e-12)
+    np.testing.assert_allclose(
+        quaternion_to_matrix(quaternion_multiply(a, b)), quaternion_to_matrix(a) @ quaternion_to_matrix(b), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        quaternion_multiply(a, quaternion_inverse(a)), np.tile([1.0, 0, 0, 0], (50, 1)), atol=1e-12
+    )
     back = matrix_to_quaternion(quaternion_to_matrix(a))
     np.testing.assert_allclose(back, a * np.sign(a[:, :1]), atol=1e-12)
     u, v = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in rng.normal(size=(2, 50, 3)))

@@ -20,8 +20,12 @@ def first(class_id: str) -> Clip:
 
 def test_equal_seeds_are_equal_and_others_are_not() -> None:
     again, other = synthesise(12, seed=0), synthesise(12, seed=1)
-    assert all((a.joints == b.joints).all() and a.captions == b.captions for a, b in zip(CLIPS[:12], again, strict=True))
-    assert any(a.joints.shape != b.joints.shape or (a.joints != b.joints).any() for a, b in zip(again, other, strict=True))
+    assert all(
+        (a.joints == b.joints).all() and a.captions == b.captions for a, b in zip(CLIPS[:12], again, strict=True)
+    )
+    assert any(
+        a.joints.shape != b.joints.shape or (a.joints != b.joints).any() for a, b in zip(again, other, strict=True)
+    )
 
 
 def test_all_actions_come_up_with_captions_and_true_times() -> None:
@@ -55,7 +59,13 @@ def test_knees_bend_backwards() -> None:
 
 
 def test_people_go_where_the_words_say() -> None:
-    for name, along, aside in (("walk", 1, 0), ("walk_backward", -1, 0), ("run", 1, 0), ("sidestep_left", 0, 1), ("sidestep_right", 0, -1)):
+    for name, along, aside in (
+        ("walk", 1, 0),
+        ("walk_backward", -1, 0),
+        ("run", 1, 0),
+        ("sidestep_left", 0, 1),
+        ("sidestep_right", 0, -1),
+    ):
         clip = first(name)
         forward = facing(clip.joints, SMPL_22)
         way = np.diff(clip.joints[:, 0], axis=0)
@@ -68,7 +78,13 @@ def test_people_go_where_the_words_say() -> None:
 
 
 def test_named_hands_and_feet_move_most() -> None:
-    for name, moving, still in (("wave_left_hand", 20, 21), ("wave_right_hand", 21, 20), ("kick_left", 10, 11), ("kick_right", 11, 10), ("raise_left_hand", 20, 21)):
+    for name, moving, still in (
+        ("wave_left_hand", 20, 21),
+        ("wave_right_hand", 21, 20),
+        ("kick_left", 10, 11),
+        ("kick_right", 11, 10),
+        ("raise_left_hand", 20, 21),
+    ):
         joints = first(name).joints - first(name).joints[:, :1]
         travel = np.linalg.norm(np.diff(joints, axis=0), axis=-1).sum(axis=0)
         assert travel[moving] > 2 * travel[still]

@@ -37,7 +37,11 @@ def test_bvh_of_somebody_lying_turning_and_of_real_bones(tmp_path: Path, shared_
     spin = CLIPS[1].joints - CLIPS[1].joints[:, :1]
     spin = turn(spin, np.linspace(0, 4 * np.pi, len(spin))[:, None]) + CLIPS[1].joints[:, :1]
     real = [clip for take in list(open_source(shared_data / "actions"))[::400] for clip in take.read()]
-    people = [replace(CLIPS[0], joints=(lying - lying.min(axis=(0, 1))).astype(np.float32)), replace(CLIPS[1], joints=spin.astype(np.float32)), *real]
+    people = [
+        replace(CLIPS[0], joints=(lying - lying.min(axis=(0, 1))).astype(np.float32)),
+        replace(CLIPS[1], joints=spin.astype(np.float32)),
+        *real,
+    ]
     for clip in people:
         write(clip, tmp_path / "out.bvh")
         assert worst(read(tmp_path / "out.bvh")[0], clip) < 1e-3

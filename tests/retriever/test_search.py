@@ -13,7 +13,13 @@ from motion import PARTS, read
 from retriever import Query, QueryError, classify, describe, search
 from tests.fakes import FakeEncoder, write_takes
 
-NAMES = {"someone waves.npy": 2.0, "a man walks slowly.npy": 2.5, "kicks left.npy": 2.0, "kicks right.npy": 2.2, "jumps high.npy": 1.5}
+NAMES = {
+    "someone waves.npy": 2.0,
+    "a man walks slowly.npy": 2.5,
+    "kicks left.npy": 2.0,
+    "kicks right.npy": 2.2,
+    "jumps high.npy": 1.5,
+}
 
 
 @pytest.fixture
@@ -116,7 +122,9 @@ def test_classification_compares_labels_and_sums_to_one(tmp_path: Path) -> None:
     assert np.argsort(result.scores).tolist() == np.argsort(result.probabilities).tolist()
     assert result.to_json()["labels"][0]["label"] == result.best
     swapped = classify(FakeEncoder(), clips, ["wave", "walk", "run"])[0]
-    assert dict(zip(swapped.labels, swapped.scores, strict=True)) == pytest.approx(dict(zip(result.labels, result.scores, strict=True)))
+    assert dict(zip(swapped.labels, swapped.scores, strict=True)) == pytest.approx(
+        dict(zip(result.labels, result.scores, strict=True))
+    )
     for labels, template in ((["one"], None), (["a", "a"], None), (["a", ""], None), (["a", "b"], "no braces")):
         with pytest.raises(QueryError):
             classify(FakeEncoder(), clips, labels, template=template)
