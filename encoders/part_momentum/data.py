@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from encoders.errors import EncoderError
 from encoders.part_momentum.loss import Labels
 from encoders.text import LEXICAL_DIM, TextTower, lexical_features
-from motion import SMPL_22, Clip
+from motion import SMPL_22, Clip, to_smpl22
 from motion.features import FeatureSpec, joints_to_features, mirror_features
 from motion.geometry import resample, swap_sides, to_reference_bones
 
@@ -31,18 +31,19 @@ STYLE_SENTENCES = 16  # a class and style
 
 
 def clip_features(clip: Clip, spec: FeatureSpec) -> NDArray[np.float32]:
-    """Features [T, C] of a clip: resampled to the rate of ``spec``, body size removed. At least two frames."""
+    """Features [T, C] of a clip: its joints matched to those of ``spec``, resampled, body size removed; at least one row."""
+    joints = clip.joints
     if clip.skeleton.name != spec.skeleton.name:
-        raise EncoderError(
-            f"clip {clip.clip_id or clip.source.take!r} has skeleton {clip.skeleton.name!r}, the encoder reads "
-            f"{spec.skeleton.name!r}; convert it first (remora convert)"
-        )
-    joints = resample(clip.joints, clip.fps, spec.fps)
+        if spec.skeleton is not SMPL_22:
+            raise EncoderError(
+                f"clip {clip.clip_id or clip.source.take!r} has skeleton {clip.skeleton.name!r}, the encoder reads "
+                f"{spec.skeleton.name!r}; use an encoder of that skeleton"
+            )
+        joints, _ = to_smpl22(clip.skeleton.names, clip.skeleton.parents, joints)
+    joints = resample(joints, clip.fps, spec.fps)
     if len(joints) < 2:
         joints = np.repeat(joints[:1], 2, axis=0)
-    if spec.skeleton is SMPL_22:
-        joints = to_reference_bones(joints, spec.skeleton)
-    return joints_to_features(joints, spec)
+    return joints_to_features(to_reference_bones(joints, spec.skeleton), spec)
 
 
 @dataclass(frozen=True)

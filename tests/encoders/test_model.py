@@ -56,6 +56,20 @@ def test_embedding_depends_on_the_clip_alone(config: ModelConfig) -> None:
     assert together.parts.shape == (5, len(config.parts), 32)
 
 
+def test_other_skeletons_and_sizes_are_brought_to_the_encoders(tmp_path: object) -> None:
+    from motion import KIT_21
+    from motion.synth import synthesise
+
+    walking = synthesise(1, seed=2)[0]
+    order = [0, 3, 6, 9, 15, 17, 19, 21, 16, 18, 20, 2, 5, 8, 8, 11, 1, 4, 7, 7, 10]
+    kit = Clip(joints=walking.joints[:, order] * 0.6, skeleton=KIT_21, fps=20.0)
+    small = Clip(joints=walking.joints * 0.6, skeleton=SMPL_22, fps=20.0)
+    model = encoder(TINY)
+    whole = model.encode_motion([walking, small, kit]).whole
+    np.testing.assert_allclose(whole[0], whole[1], atol=1e-4)  # body size does not matter
+    assert float(whole[0] @ whole[2]) > 0.8
+
+
 def test_padding_is_never_seen_even_when_it_is_not_zero() -> None:
     model = build(TINY)
     x = torch.randn(2, 37, SPEC.dim)
