@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +16,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motion.clip import Clip
-from motion.errors import MotionError
 from motion.ik import Posed, pose_skeleton
 from motion.rotation import matrix_to_quaternion, quaternion_between
 
 FLOAT, UNSIGNED_SHORT = 5126, 5123
+JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 ARRAY_BUFFER, ELEMENT_BUFFER = 34962, 34963
 COLOURS = {"left": (0.87, 0.35, 0.10, 1.0), "right": (0.06, 0.27, 0.55, 1.0), "middle": (0.22, 0.23, 0.28, 1.0)}
 HEAD_RADIUS = 0.1  # metres
 
 
 def write_glb(clip: Clip, path: Path) -> None:
-    """Write ``clip`` as an animated .glb; MotionError when pygltflib is not installed."""
-    try:
-        import pygltflib
-    except ImportError as error:
-        raise MotionError("writing .glb needs pygltflib; run: pip install 'remora[io]'") from error
+    """Write ``clip`` as an animated .glb."""
     posed = pose_skeleton(clip)
     binary = _Binary()
-    joints = len(clip.skeleton)
+    nodes = _joint_nodes(posed)
+    _attach_bones(nodes, posed, len(clip.skeleton))
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "Remora"},
-        "scene": 0, "scenes": [{"nodes": [0]}],
-        "nodes": _joint_nodes(posed),
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": nodes,
         "materials": [_material(name, colour) for name, colour in COLOURS.items()],
         "meshes": _meshes(binary),
         "animations": [_animation(posed, clip, binary)],
-    }  # fmt: skip
-    _attach_bones(document["nodes"], posed, joints)
+    }
     document |= {
         "buffers": [{"byteLength": len(binary.data)}],
         "bufferViews": binary.views,
         "accessors": binary.accessors,
     }
-    gltf = pygltflib.GLTF2.from_dict(document)
-    gltf.set_binary_blob(bytes(binary.data))
-    gltf.save_binary(str(path))
+    text = json.dumps(document, allow_nan=False).encode()
+    text += b" " * (-len(text) % 4)
+    total = 12 + 8 + len(text) + 8 + len(binary.data)
+    head = struct.pack("<4sIIII", b"glTF", 2, total, len(text), JSON_CHUNK)
+    path.write_bytes(head + text + struct.pack("<II", len(binary.data), BINARY_CHUNK) + bytes(binary.data))
 
 
 class _Binary:
@@ -128,7 +129,7 @@ def _meshes(binary: _Binary) -> list[dict[str, Any]]:
     circle = np.stack([np.cos(angle), np.zeros(around), np.sin(angle)], axis=-1)
     points = np.concatenate([circle * radius + (0, height, 0) for height, radius in rings])
     normals = np.tile(circle, (len(rings), 1))
-    triangles = []
+    triangles: list[tuple[int, ...]] = []
     for ring in range(len(rings) - 1):
         for i in range(around):
             a, b = ring * around + i, ring * around + (i + 1) % around
