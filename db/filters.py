@@ -195,10 +195,10 @@ def to_sql(term: Filter) -> tuple[str, list[Value]]:
     if isinstance(term, And | Or):
         pieces = [to_sql(t) for t in term.terms]
         word = " and " if isinstance(term, And) else " or "
-        return f"({word.join(sql for sql, _ in pieces)})", [value for _, values in pieces for value in values]
+        return f"({word.join(sql for sql, _ in pieces)})", [value for _, own in pieces for value in own]
     if isinstance(term, Not):
-        sql, values = to_sql(term.term)
-        return f"(not coalesce({sql}, false))", values
+        sql, own = to_sql(term.term)
+        return f"(not coalesce({sql}, false))", own
     name = column(term.column)
     left = "c.text" if name == "caption" else f't."{name}"'
     values: Sequence[Value]

@@ -82,7 +82,7 @@ class Manifest:
         return sum(segment.live for segment in self.segments)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes of all files of this version."""
         files = [entry for segment in self.segments for entry in segment.files]
         return sum(entry.bytes for entry in files) + sum(s.deletes.bytes for s in self.segments if s.deletes)
@@ -96,7 +96,7 @@ class Manifest:
             "encoder": dict(self.encoder), "segments": [_segment_to_json(s) for s in self.segments], "indexes": [],
             "tags": dict(self.tags), "recent_txns": [list(pair) for pair in self.recent_txns],
             "totals": {
-                "rows": sum(s.rows for s in self.segments), "live": self.live, "bytes": self.bytes,
+                "rows": sum(s.rows for s in self.segments), "live": self.live, "bytes": self.size,
                 "checksum": f"{self.checksum:032x}",
             },
             **self.extra,

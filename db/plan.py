@@ -46,7 +46,8 @@ class SpaceIndex:
         if keep is not None:
             bits = np.packbits(keep, bitorder="little")
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-        return self._faiss.search(queries, k, params=parameters)
+        scores, rows = self._faiss.search(queries, k, params=parameters)
+        return scores, rows
 
 
 Parts = Sequence[tuple[SpaceIndex, NDArray[np.float32], float]]

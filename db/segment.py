@@ -93,7 +93,7 @@ def unpack_vectors(data: mmap.mmap | bytes, space: Space, segment: str, rows: in
         raise CorruptionError(f"{name} has no proper end; it was cut or overwritten; verify the library")
     per_row = space.stride // dtype.itemsize
     view = np.frombuffer(data, dtype, rows * per_row, HEADER_BYTES).reshape(rows, per_row)
-    return view[:, : space.dim]  # type: ignore[return-value]
+    return view[:, : space.dim]
 
 
 def check_pages(data: mmap.mmap | bytes, space: Space, rows: int) -> list[int]:

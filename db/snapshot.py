@@ -285,7 +285,7 @@ class Snapshot:
         spaces = {name: self._space(name) for name in weights}
         if len({s.rows_of for s in spaces.values()}) > 1:
             raise RequestError("spaces of clips and of captions cannot be searched together; ask them one by one")
-        arrays = {name: self._queries(asked, name, spaces[name]) for name in spaces}  # type: ignore[arg-type]
+        arrays = {name: self._queries(asked, name, spaces[name]) for name in spaces}
         first = next(iter(spaces.values()))
         keep = self._matching(where)
         if first.rows_of == "captions":

@@ -46,7 +46,7 @@ def resample(joints: Array, fps_in: float, fps_out: float) -> NDArray[np.float32
     first = np.minimum(time.astype(np.int64), len(joints) - 2)
     share = (time - first).astype(np.float32)[:, None, None]
     joints = np.asarray(joints, np.float32)
-    return joints[first] * (1 - share) + joints[first + 1] * share
+    return np.asarray(joints[first] * (1 - share) + joints[first + 1] * share, np.float32)
 
 
 def facing(joints: Array, skeleton: Skeleton) -> NDArray[np.float64]:

@@ -51,7 +51,7 @@ def quaternion_between(a: Array, b: Array) -> Array:
         axis = np.cross(a, other)[opposite]
         axis /= np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-9)
         q[opposite] = np.concatenate([np.zeros((len(axis), 1)), axis], axis=-1)
-    return q
+    return np.asarray(q)
 
 
 def quaternion_to_matrix(q: Array) -> Array:
@@ -88,4 +88,4 @@ def matrix_to_quaternion(matrix: Array) -> Array:
     best = trace.argmax(axis=-1)[..., None, None]  # the largest component is the safe one to divide by
     q = np.take_along_axis(candidates, best, axis=-2)[..., 0, :]
     q = q / np.linalg.norm(q, axis=-1, keepdims=True)
-    return np.where(q[..., :1] < 0, -q, q)
+    return np.asarray(np.where(q[..., :1] < 0, -q, q))

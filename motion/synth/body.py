@@ -66,17 +66,17 @@ def local_rotations(angles: Angles, frames: int) -> Matrix:
         turn(joint, _axis(twist, 1) @ _axis(side, 2) @ _axis(bend, 0))
     turn("neck", _axis(get("head_yaw") / 2, 1) @ _axis(get("nod") / 2, 0))
     turn("head", _axis(get("head_yaw") / 2, 1) @ _axis(get("nod") / 2, 0))
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        hip = _axis(sign * get(f"{side}_hip_out"), 2) @ _axis(-get(f"{side}_hip_flex"), 0)
-        turn(f"{side}_hip", hip @ _axis(sign * get(f"{side}_hip_twist"), 1))
-        turn(f"{side}_knee", _axis(get(f"{side}_knee"), 0))
-        turn(f"{side}_ankle", _axis(get(f"{side}_ankle"), 0))
-        out_angle = get(f"{side}_arm_out")
+    for leg, sign in (("left", 1.0), ("right", -1.0)):
+        hip = _axis(sign * get(f"{leg}_hip_out"), 2) @ _axis(-get(f"{leg}_hip_flex"), 0)
+        turn(f"{leg}_hip", hip @ _axis(sign * get(f"{leg}_hip_twist"), 1))
+        turn(f"{leg}_knee", _axis(get(f"{leg}_knee"), 0))
+        turn(f"{leg}_ankle", _axis(get(f"{leg}_ankle"), 0))
+        out_angle = get(f"{leg}_arm_out")
         shrug = np.clip(out_angle - 1.2, 0, None) * 0.35
-        turn(f"{side}_collar", _axis(sign * shrug, 2))
-        arm = _axis(sign * (out_angle - shrug), 2) @ _axis(-get(f"{side}_arm_flex"), 0)
-        turn(f"{side}_shoulder", arm @ _axis(sign * get(f"{side}_arm_twist"), 1))
-        turn(f"{side}_elbow", _axis(-get(f"{side}_elbow"), 0))
+        turn(f"{leg}_collar", _axis(sign * shrug, 2))
+        arm = _axis(sign * (out_angle - shrug), 2) @ _axis(-get(f"{leg}_arm_flex"), 0)
+        turn(f"{leg}_shoulder", arm @ _axis(sign * get(f"{leg}_arm_twist"), 1))
+        turn(f"{leg}_elbow", _axis(-get(f"{leg}_elbow"), 0))
     return out
 
 

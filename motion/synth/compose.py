@@ -51,7 +51,7 @@ def _clip(number: int, entry: Entry, rng: np.random.Generator, seed: int, fps: f
     frames = sum(part.frames for part in parts)
     track = {name: values + _tremble(len(values), rng, name) for name, values in _join(parts, fps).items()}
     joints = pose(track, frames, rest_offsets() * _body(rng))
-    joints = _settle(turn(joints, rng.uniform(-np.pi, np.pi)))
+    joints = _settle(turn(joints, np.asarray(rng.uniform(-np.pi, np.pi))))
     labels, captions = _tell(parts, rng, fps)
     source = Source(
         dataset="synthetic", take=f"{number:05d}_{labels['class_id']}", end_s=frames / fps, subject=f"synthetic-{seed}-{number}",
