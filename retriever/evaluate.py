@@ -54,7 +54,7 @@ class Row:
 
         return {
             "name": self.name, "metric": self.metric, "queries": self.queries, "gallery": self.gallery,
-            **(plain(self.value) or {}), "chance": round(self.chance, 4), "baseline": plain(self.baseline),
+            **(plain(self.value) or {}), "chance": None if np.isnan(self.chance) else round(self.chance, 4), "baseline": plain(self.baseline),
             "difference": plain(self.difference),
         }  # fmt: skip
 
