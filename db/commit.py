@@ -273,7 +273,8 @@ class Transaction:
             txns = (*txns, (self._txn_id, version))[-KNOWN_TRANSACTIONS:]
         kind = "upsert" if change.batch and change.dead else "add" if change.batch else "delete"
         op = {
-            "kind": kind, "txn_id": self._txn_id, "note": self._note, "added_rows": len(change.batch.ids) if change.batch else 0,
+            "kind": kind, "txn_id": self._txn_id, "note": self._note,
+            "added_rows": len(change.batch.ids) if change.batch else 0,
             "deleted_rows": len(change.dead),
         }  # fmt: skip
         new = replace(

@@ -162,7 +162,8 @@ def _convert(node: Any, depth: int) -> Filter:  # noqa: C901  one branch a kind 
     if isinstance(node, exp.Column) and COLUMNS.get(column(_name(node))) == "truth":
         return Compare(column(_name(node)), "=", True)
     raise FilterError(
-        f"{_short(node.sql())} is not allowed in a filter; use columns with =, <>, <, >, in, between, like, is null, and, or, not"
+        f"{_short(node.sql())} is not allowed in a filter; "
+        "use columns with =, <>, <, >, in, between, like, is null, and, or, not"
     )
 
 

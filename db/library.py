@@ -90,7 +90,8 @@ class Library:
         files.make_folder("")
         files.make_folder("manifests")
         first = Manifest(
-            library=secrets.token_hex(16), version=0, parent=-1, time=manifests.now(), writer=f"remora {socket.gethostname()} {os.getpid()}",
+            library=secrets.token_hex(16), version=0, parent=-1, time=manifests.now(),
+            writer=f"remora {socket.gethostname()} {os.getpid()}",
             op={"kind": "create", "txn_id": None, "note": "", "added_rows": 0, "deleted_rows": 0},
             spaces=tuple(spaces), encoder=dict(encoder),
         )  # fmt: skip
@@ -121,7 +122,8 @@ class Library:
             data = files.read(CARD)
         except FileNotFoundError:
             raise LibraryNotFound(
-                f"{files.root} is a folder without {CARD}, not a library; make one with: remora index SOURCE --library NEW-FOLDER"
+                f"{files.root} is a folder without {CARD}, not a library; "
+                "make one with: remora index SOURCE --library NEW-FOLDER"
             ) from None
         try:
             card = json.loads(data)

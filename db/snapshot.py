@@ -295,7 +295,8 @@ class Snapshot:
         names = self._names(first)
         plan = {
             "method": method, "exact": True, "spaces": weights, "rows": int(keep.sum()), "of": len(keep),
-            "segments": len(self._manifest.segments), "filter": where if isinstance(where, str) else repr(where) if where else None,
+            "segments": len(self._manifest.segments),
+            "filter": where if isinstance(where, str) else repr(where) if where else None,
         }  # fmt: skip
         return Hits([list(names[r]) for r in rows], scores, plan)
 

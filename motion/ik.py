@@ -27,9 +27,9 @@ RIGID_WITHIN = 7e-4  # metres a rigid joint may be off before it gets a moving o
 class Posed:
     """A skeleton posed over time.
 
-    ``offsets`` [J, 3] are rest offsets from the parent (T-pose, facing +z), ``rotations`` [T, J, 3, 3] turn a joint in its parent's
-    frame, ``translations`` [T, J, 3] are offsets over time (the root's: its position); ``moving`` names joints whose offset is not
-    constant. Leaves have the rotation of their parent.
+    ``offsets`` [J, 3] are rest offsets from the parent (T-pose, facing +z), ``rotations`` [T, J, 3, 3] turn a joint in
+    its parent's frame, ``translations`` [T, J, 3] are offsets over time (the root's: its position); ``moving`` names
+    joints whose offset is not constant. Leaves have the rotation of their parent.
     """
 
     skeleton: Skeleton

@@ -18,7 +18,8 @@ from functools import lru_cache
 
 HUMANIK: Mapping[str, str] = {  # SMPL-22 bare name -> what animation programs call the joint; sided ones get Left or Right
     "pelvis": "Hips", "hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "foot": "ToeBase", "spine1": "Spine", "spine2": "Spine1",
-    "spine3": "Spine2", "neck": "Neck", "head": "Head", "collar": "Shoulder", "shoulder": "Arm", "elbow": "ForeArm", "wrist": "Hand",
+    "spine3": "Spine2", "neck": "Neck", "head": "Head", "collar": "Shoulder", "shoulder": "Arm",
+    "elbow": "ForeArm", "wrist": "Hand",
 }  # fmt: skip
 
 

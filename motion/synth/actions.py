@@ -19,7 +19,7 @@ TAU = 2 * np.pi
 
 @dataclass(frozen=True)
 class Moment:
-    """The time of an action as its functions see it: progress ``u`` [T] 0..1, cycles ``c`` [T], strength ``size``, step ``dt`` s."""
+    """The time of an action: progress ``u`` [T] 0..1, cycles ``c`` [T], strength ``size``, step ``dt`` seconds."""
 
     u: Phase
     c: Phase
@@ -216,7 +216,8 @@ def punch_left(m: Moment) -> Track:
     f, guard = m.c % 1.0, rise(m.u, 0.0, 0.12)
     out = hold(f, 0.2, 0.38, 0.42, 0.75)
     return {
-        "left_arm_flex": 0.75 * guard + 0.75 * out * m.size, "left_elbow": 2.1 * guard * (1 - out), "left_arm_out": 0.2 * guard * (1 - out),
+        "left_arm_flex": 0.75 * guard + 0.75 * out * m.size, "left_elbow": 2.1 * guard * (1 - out),
+        "left_arm_out": 0.2 * guard * (1 - out),
         "right_arm_flex": 0.75 * guard, "right_elbow": 2.1 * guard, "right_arm_out": 0.2 * guard,
         "twist": -0.55 * out * m.size, "left_hip_flex": 0.35 * guard, "left_knee": 0.35 * guard, "right_hip_flex": -0.1 * guard,
         "right_knee": 0.3 * guard, "bend": 0.12 * guard,
@@ -227,7 +228,8 @@ def _wave_arm(side: str, m: Moment) -> Track:
     up = hold(m.u, 0.05, 0.22, 0.82, 1.0)
     swing = np.sin(TAU * m.c) * up
     return {
-        f"{side}_arm_out": 1.45 * up + 0.12, f"{side}_arm_twist": 1.45 * up, f"{side}_elbow": (1.55 + 0.45 * m.size * swing) * up,
+        f"{side}_arm_out": 1.45 * up + 0.12, f"{side}_arm_twist": 1.45 * up,
+        f"{side}_elbow": (1.55 + 0.45 * m.size * swing) * up,
     }  # fmt: skip
 
 

@@ -54,7 +54,8 @@ def _clip(number: int, entry: Entry, rng: np.random.Generator, seed: int, fps: f
     joints = _settle(turn(joints, np.asarray(rng.uniform(-np.pi, np.pi))))
     labels, captions = _tell(parts, rng, fps)
     source = Source(
-        dataset="synthetic", take=f"{number:05d}_{labels['class_id']}", end_s=frames / fps, subject=f"synthetic-{seed}-{number}",
+        dataset="synthetic", take=f"{number:05d}_{labels['class_id']}", end_s=frames / fps,
+        subject=f"synthetic-{seed}-{number}",
         licence="CC0-1.0", origin="motion.synth", split="train",
     )  # fmt: skip
     return Clip(joints.astype(np.float32), SMPL_22, fps, captions, source, labels)

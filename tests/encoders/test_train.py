@@ -103,7 +103,7 @@ def test_weights_load_strictly_and_keep_their_fingerprint(tmp_path: Path) -> Non
     weights = report.weights / "model.safetensors"
     tensors = load_file(weights)
     save_file({k: v for k, v in tensors.items() if not k.startswith("text.linear")}, weights)
-    with pytest.raises(WeightsError, match="text.linear"):
+    with pytest.raises(WeightsError, match=r"text.linear"):
         load_encoder(report.weights, device="cpu")
     save_file({k: np.asarray(v + np.float16(0.01)) if k == "log_scale" else v for k, v in tensors.items()}, weights)
     assert load_encoder(report.weights, device="cpu").spec.fingerprint != first.spec.fingerprint
@@ -161,7 +161,7 @@ def test_mirrored_draws_exchange_sides_in_motion_and_words() -> None:
         batch = items.draw(3, np.random.default_rng(seed), max_frames=40)
         for row in range(len(batch.labels)):
             nearest = int((items.sentences.vectors @ batch.labels.sentence[row]).argmax())
-            group = [name for name, number in items._groups.items() if number == int(batch.labels.group[row])][0]
+            group = next(name for name, number in items._groups.items() if number == int(batch.labels.group[row]))
             side = "left" if "left" in group else "right"
             if "left" in texts[nearest] or "right" in texts[nearest]:
                 assert side in texts[nearest]

@@ -61,7 +61,8 @@ def kit_person(frames: int = 60) -> NDArray[np.float32]:
 def test_every_block_equals_the_published_array(golden: dict[str, NDArray[np.float32]], block: str) -> None:
     mine = joints_to_features(golden["joints"], HUMANML3D_263)
     columns = blocks(HUMANML3D_263)[block]
-    # The published clip lacks the frame after its last: the smoothed heading differs towards the end, so the first half is exact.
+    # The published clip lacks the frame after its last: the smoothed heading differs towards the end,
+    # so the first half is exact.
     np.testing.assert_allclose(mine[:80, columns], golden["features"][:80, columns], atol=2e-5)
     np.testing.assert_allclose(mine[:, columns], golden["features"][:169, columns], atol=0.02)
 
@@ -103,7 +104,7 @@ def test_mirroring_features_equals_mirroring_joints(spec: FeatureSpec) -> None:
 
 def test_heading_and_place_do_not_matter() -> None:
     joints = synthesise(3, seed=4)[2].joints
-    moved = turn(joints, 2.2) + (3.0, 0.5, -7.0)
+    moved = turn(joints, 2.2) + np.array((3.0, 0.5, -7.0))
     np.testing.assert_allclose(
         joints_to_features(moved, HUMANML3D_263)[:, :259], joints_to_features(joints, HUMANML3D_263)[:, :259], atol=2e-5
     )

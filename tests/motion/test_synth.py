@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def test_all_actions_come_up_with_captions_and_true_times() -> None:
         events = json.loads(clip.labels["events"])
         assert events[0][1] == 0
         assert abs(events[-1][2] - clip.duration_s) < 0.01
-        assert all(a[2] == b[1] for a, b in zip(events, events[1:], strict=False))
+        assert all(a[2] == b[1] for a, b in pairwise(events))
         assert len(events) == 1 + ("_then_" in clip.labels["class_id"])
         assert 1 <= len(clip.captions) <= 3
 

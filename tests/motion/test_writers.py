@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_rotations_bring_positions_back() -> None:
 
 def test_bvh_angles_do_not_jump(tmp_path: Path) -> None:
     spin = CLIPS[1].joints - CLIPS[1].joints[:, :1]
-    spin = turn(spin, np.linspace(0, 2 * np.pi, len(spin))[:, None]) + (0, 1, 0)
+    spin = turn(spin, np.linspace(0, 2 * np.pi, len(spin))[:, None]) + np.array((0, 1, 0))
     write(replace(CLIPS[1], joints=spin.astype(np.float32)), tmp_path / "out.bvh")
     rows = (tmp_path / "out.bvh").read_text().split("Frame Time:")[1].splitlines()[1:]
     root = np.array([[float(v) for v in row.split()[3:6]] for row in rows])
@@ -108,7 +109,7 @@ def test_pictures_show_a_figure_that_moves(tmp_path: Path) -> None:
     walking = next(c for c in CLIPS if "walk" in c.labels["class_id"])
     pictures = list(frames(walking, size=96, fps=5))
     assert all(p.shape == (96, 96, 3) and (p < 200).any() for p in pictures)
-    assert any((a != b).any() for a, b in zip(pictures, pictures[1:], strict=False))
+    assert any((a != b).any() for a, b in pairwise(pictures))
     strip(walking, tmp_path / "strip.png", poses=6)
     image = np.asarray(Image.open(tmp_path / "strip.png").convert("RGB")).astype(int)
     width = image.shape[1] // 6
