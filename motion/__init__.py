@@ -3,6 +3,7 @@
 from motion.clip import Caption, Clip, Source
 from motion.errors import FeatureError, FileFormatError, MotionError, SkeletonError
 from motion.features import FEATURES, features_to_joints, joints_to_features, merge_parts, split_parts
+from motion.features_272 import change_to_heading, heading_to_change, rotations_272
 from motion.files import TakeRef, TakeSource, open_source, read, register_reader, register_writer, write
 from motion.geometry import mirror_clip, resample
 from motion.retarget import load_joint_map, to_smpl22
@@ -24,7 +25,9 @@ __all__ = [
     "Source",
     "TakeRef",
     "TakeSource",
+    "change_to_heading",
     "features_to_joints",
+    "heading_to_change",
     "joints_to_features",
     "load_joint_map",
     "merge_parts",
@@ -34,6 +37,7 @@ __all__ = [
     "register_reader",
     "register_writer",
     "resample",
+    "rotations_272",
     "split_parts",
     "to_smpl22",
     "write",

@@ -147,12 +147,17 @@ def _rate(fps: float | None, skeleton: Skeleton) -> tuple[float, dict[str, str]]
 
 
 def _clip_of_features(array: NDArray[Any], path: Path, fps: float | None, captions: tuple[Caption, ...]) -> Clip:
-    from motion.features import FEATURES, features_to_joints
+    from motion.features import FEATURES, MOTION_272, features_to_joints
+    from motion.features_272 import heading_is_absolute, heading_to_change
 
     spec = FEATURES[FEATURE_NAMES[array.shape[1]]]
     check_finite(array, path)
-    joints = features_to_joints(np.asarray(array, dtype=np.float32), spec)
+    features = np.asarray(array, dtype=np.float32)
     notes = {"features": spec.name}
+    if spec is MOTION_272 and heading_is_absolute(features):
+        features = heading_to_change(features)
+        notes["heading"] = "columns 2:8 hold the heading, not its change (guessed)"
+    joints = features_to_joints(features, spec)
     if spec.skeleton is KIT_21:
         notes["size"] = "as KIT-ML stores it: bodies normalised to about 1 m of height"
     if fps is not None and abs(fps - spec.fps) > 1e-3:

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motion import KIT_21, SMPL_22, Caption, Clip, FileFormatError, Source, read, write
+from motion import KIT_21, SMPL_22, Caption, Clip, FileFormatError, Source, change_to_heading, read, write
+from motion.features import MOTION_272, joints_to_features
 from motion.files.amass import rest_offsets, rotation_matrices
 from motion.retarget import leg_length
+from tests.fakes import somebody
 
 
 def test_own_archive_is_the_identity(some_clip: Clip, tmp_path: Path) -> None:
@@ -257,3 +259,19 @@ def test_names_in_hostile_files_do_not_break_the_line(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError) as caught:
         read(tmp_path / "a.npz")
     assert str(caught.value).isprintable()
+
+
+def test_272_features_with_the_heading_itself_are_read_as_the_same_motion(tmp_path: Path) -> None:
+
+    turning = np.linspace(0, np.pi, 60)
+    joints = somebody(2.0, seed=3, fps=30.0)
+    x, z = joints[..., 0].copy(), joints[..., 2].copy()
+    cos, sin = np.cos(turning)[:, None], np.sin(turning)[:, None]
+    joints[..., 0], joints[..., 2] = x * cos + z * sin, z * cos - x * sin
+    features = joints_to_features(joints, MOTION_272)
+    np.save(tmp_path / "change.npy", features)
+    np.save(tmp_path / "heading.npy", change_to_heading(features))
+    change, heading = read(tmp_path / "change.npy")[0], read(tmp_path / "heading.npy")[0]
+    np.testing.assert_allclose(heading.joints, change.joints, atol=1e-4)
+    assert "heading" in heading.source.notes
+    assert "heading" not in change.source.notes
