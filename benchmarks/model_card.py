@@ -42,10 +42,11 @@ def main() -> None:
     text = card.read_text(encoding="utf-8")
     for argument in sys.argv[2:]:
         name, _, file = argument.partition("=")
-        block = f"<!-- {name} -->\n{table(json.loads(Path(file).read_text(encoding='utf-8')))}\n<!-- /{name} -->"
-        text, count = re.subn(rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _: block, text, flags=re.DOTALL)
-        if not count:
+        found = re.search(rf"(<!-- {name} -->).*?(<!-- /{name} -->)", text, flags=re.DOTALL)
+        if found is None:
             sys.exit(f"{card} has no place <!-- {name} --> ... <!-- /{name} -->")
+        rows = table(json.loads(Path(file).read_text(encoding="utf-8")))
+        text = f"{text[: found.start()]}{found[1]}\n{rows}\n{found[2]}{text[found.end() :]}"
     card.write_text(text, encoding="utf-8")
 
 

@@ -108,7 +108,19 @@ KIT_251 = FeatureSpec(
     feet=(19, 20, 14, 15),
     contact_step=0.05,
 )  # fmt: skip
-FEATURES: Mapping[str, FeatureSpec | Motion272] = {spec.name: spec for spec in (HUMANML3D_263, KIT_251, MOTION_272)}
+PART_FEATURES: Mapping[str, FeatureSpec] = {
+    spec.name: spec for spec in (HUMANML3D_263, KIT_251)
+}  # split into body parts
+FEATURES: Mapping[str, FeatureSpec | Motion272] = {**PART_FEATURES, MOTION_272.name: MOTION_272}
+
+
+def part_features(name: str) -> FeatureSpec:
+    """The format called ``name`` if it splits into body parts; FeatureError with those that do otherwise."""
+    spec = FEATURES.get(name)
+    if not isinstance(spec, FeatureSpec):
+        known = ", ".join(n for n, s in FEATURES.items() if isinstance(s, FeatureSpec))
+        raise FeatureError(f"features {name!r} do not split into body parts; use one of {known}")
+    return spec
 
 
 def joints_to_features(

@@ -53,10 +53,15 @@ class Row:
             return {k: round(v, 4) for k, v in vars(interval).items()} if interval is not None else None
 
         return {
-            "name": self.name, "metric": self.metric, "queries": self.queries, "gallery": self.gallery,
-            **(plain(self.value) or {}), "chance": None if np.isnan(self.chance) else round(self.chance, 4), "baseline": plain(self.baseline),
+            "name": self.name,
+            "metric": self.metric,
+            "queries": self.queries,
+            "gallery": self.gallery,
+            **(plain(self.value) or {}),
+            "chance": None if np.isnan(self.chance) else round(self.chance, 4),
+            "baseline": plain(self.baseline),
             "difference": plain(self.difference),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)

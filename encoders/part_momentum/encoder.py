@@ -40,13 +40,13 @@ class PartMomentumEncoder:
         device: str,
         tower: TextTower | None = None,
     ) -> None:
-        from motion.features import FEATURES
+        from motion.features import part_features
 
         self.spec = spec
         self._config: ModelConfig = model.config
         self._model = model.to(device).eval()
         self._normaliser = normaliser
-        self._features = FEATURES[model.config.features]
+        self._features = part_features(model.config.features)
         self._device = device
         self._tower = tower
 
@@ -116,7 +116,7 @@ def load(folder: str, device: str) -> PartMomentumEncoder:
 
     from encoders.part_momentum.data import Normaliser
     from encoders.part_momentum.model import TextMotionModel
-    from motion.features import FEATURES, mirror_columns
+    from motion.features import mirror_columns, part_features
 
     path = Path(folder)
     config = read_config(path / "config.json")
@@ -129,7 +129,7 @@ def load(folder: str, device: str) -> PartMomentumEncoder:
         normaliser = Normaliser(state.pop("normaliser.mean").numpy(), state.pop("normaliser.std").numpy())
     except KeyError as error:
         raise WeightsError(f"{weights} has no {error.args[0]}; it was not written by this trainer") from error
-    signs = torch.from_numpy(mirror_columns(FEATURES[config.features]).signs)
+    signs = torch.from_numpy(mirror_columns(part_features(config.features)).signs)
     model = TextMotionModel(config, signs)
     try:
         model.load_state_dict(state, strict=True)
@@ -142,7 +142,7 @@ def read_spec(folder: Path, config: ModelConfig) -> EncoderSpec:
     """Name, sizes and fingerprint of the weights in ``folder``, without loading them."""
     import json
 
-    from motion.features import FEATURES
+    from motion.features import part_features
 
     text = (folder / "config.json").read_text(encoding="utf-8")
     data = json.loads(text)
@@ -153,5 +153,5 @@ def read_spec(folder: Path, config: ModelConfig) -> EncoderSpec:
         "text_tower_sha256": data["text_tower_sha256"],
     }
     digest = hashlib.blake2b(repr(sorted(provenance.items())).encode(), digest_size=16).hexdigest()
-    features = FEATURES[config.features]
+    features = part_features(config.features)
     return EncoderSpec(data["name"], config.dim, config.parts, config.features, features.fps, digest, provenance)

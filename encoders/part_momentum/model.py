@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from encoders.part_momentum.config import ModelConfig
 from encoders.text import LEXICAL_DIM
-from motion.features import FEATURES, part_columns
+from motion.features import part_columns, part_features
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class PartTowers(nn.Module):
         super().__init__()
         self.config = config
         self.register_buffer("signs", signs, persistent=False)  # [C] mirror signs of the feature columns
-        self.columns = {part: torch.as_tensor(c) for part, c in part_columns(FEATURES[config.features]).items()}
+        self.columns = {part: torch.as_tensor(c) for part, c in part_columns(part_features(config.features)).items()}
         width, patch = config.part_width, config.patch
         self.towers = nn.ModuleDict()
         for part in config.parts:
@@ -181,7 +181,7 @@ class WholeBodyTower(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        inputs = FEATURES[config.features].dim * config.patch
+        inputs = part_features(config.features).dim * config.patch
         self.body = Tower(inputs, config.body_width, config.body_layers, config.heads, config.dropout)
         self.head = Head(config.body_width, config.dim, config.dropout)
 

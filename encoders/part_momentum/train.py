@@ -33,7 +33,7 @@ from encoders.part_momentum.loss import Keys, Queue, contrastive_loss
 from encoders.part_momentum.model import TextMotionModel, Towers
 from encoders.text import TextTower, lexical_features, load_text_tower
 from motion import Clip
-from motion.features import FEATURES, mirror_columns
+from motion.features import mirror_columns, part_features
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
 
     tower = load_text_tower(config.model.text_tower, device.name)
     bank = read_wordings(Path(config.wordings) if config.wordings else None)
-    spec = FEATURES[config.model.features]
+    spec = part_features(config.model.features)
     data = TrainingSet(training_clips(config), spec=spec, tower=tower, bank=bank, seed=config.seed)
     validation = Validation(read_clips(config, "val"), data, bank, tower)
 

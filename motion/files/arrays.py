@@ -147,8 +147,8 @@ def _rate(fps: float | None, skeleton: Skeleton) -> tuple[float, dict[str, str]]
 
 
 def _clip_of_features(array: NDArray[Any], path: Path, fps: float | None, captions: tuple[Caption, ...]) -> Clip:
-    from motion.features import FEATURES, MOTION_272, features_to_joints
-    from motion.features_272 import heading_is_absolute, heading_to_change
+    from motion.features import FEATURES, features_to_joints
+    from motion.features_272 import MOTION_272, heading_is_absolute, heading_to_change
 
     spec = FEATURES[FEATURE_NAMES[array.shape[1]]]
     check_finite(array, path)

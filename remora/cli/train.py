@@ -48,8 +48,8 @@ def retriever(
     debug: Debug = False,
 ) -> None:
     """Train a text-motion encoder: selected on the val split, curves as PNG, weights as safetensors."""
-    from encoders.part_momentum.config import CONFIGS
-    from encoders.part_momentum.train import TrainConfig, control, train_retriever
+    from encoders.part_momentum.config import CONFIGS, TrainConfig, control
+    from encoders.part_momentum.train import train_retriever
 
     if model not in CONFIGS:
         raise typer.BadParameter(f"{model!r} is none of {', '.join(CONFIGS)}", param_hint="--model")

@@ -16,9 +16,9 @@ from encoders.part_momentum.loss import Queue
 from encoders.part_momentum.model import TextMotionModel
 from encoders.part_momentum.train import follow
 from motion import SMPL_22, Clip
-from motion.features import FEATURES, mirror_columns, mirror_features, part_columns
+from motion.features import mirror_columns, mirror_features, part_columns, part_features
 
-SPEC = FEATURES["humanml3d-263"]
+SPEC = part_features("humanml3d-263")
 TINY = replace(SMALL, dim=32, part_width=16, part_layers=1, body_width=16, body_layers=1, heads=2, text_hidden=32)
 TINY_WHOLE = replace(WHOLE_BODY, dim=32, body_width=16, body_layers=1, heads=2, text_hidden=32)
 

@@ -17,6 +17,7 @@ from encoders.part_momentum import train as train_module
 from encoders.part_momentum.config import TrainConfig
 from encoders.part_momentum.train import mean_average_precision, train_retriever
 from motion import Clip
+from motion.features import part_features
 from motion.synth import synthesise
 from tests.encoders.test_model import TINY, TINY_WHOLE
 
@@ -138,9 +139,7 @@ def test_held_out_wordings_never_enter_training(tmp_path: Path) -> None:
     ]
     spec = data_module.FeatureSpec
     assert spec is not None
-    items = data_module.TrainingSet(
-        clips, spec=train_module.FEATURES["humanml3d-263"], tower=WordTower(), bank=bank, seed=0
-    )
+    items = data_module.TrainingSet(clips, spec=part_features("humanml3d-263"), tower=WordTower(), bank=bank, seed=0)
     seen = " | ".join(items.sentences.index)
     assert all(wording not in seen for wording in bank.held_out["walk"])
     assert "sadly" in seen
@@ -150,7 +149,7 @@ def test_mirrored_draws_exchange_sides_in_motion_and_words() -> None:
     clips = [c for c in synthesise(200, seed=1) if "left" in c.labels["class_id"]][:6]
     items = data_module.TrainingSet(
         clips,
-        spec=train_module.FEATURES["humanml3d-263"],
+        spec=part_features("humanml3d-263"),
         tower=WordTower(),
         bank=data_module.read_wordings(None),
         seed=0,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from motion import KIT_21, SMPL_22, Caption, Clip, FileFormatError, Source, change_to_heading, read, write
-from motion.features import MOTION_272, joints_to_features
+from motion.features import joints_to_features
+from motion.features_272 import MOTION_272
 from motion.files.amass import rest_offsets, rotation_matrices
 from motion.retarget import leg_length
 from tests.fakes import somebody
