@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,10 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     log.info("training on %s (%s)", device.name, device.reason)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
+    tower = load_text_tower(config.model.text_tower, device.name)
+    config = replace(config, model=replace(config.model, text_dim=tower.dim))
     _write_run(config, out)
 
-    tower = load_text_tower(config.model.text_tower, device.name)
     bank = read_wordings(Path(config.wordings) if config.wordings else None)
     spec = part_features(config.model.features)
     data = TrainingSet(training_clips(config), spec=spec, tower=tower, bank=bank, seed=config.seed)

@@ -20,7 +20,7 @@ def search(
     text: Annotated[str | None, typer.Argument(metavar="TEXT", help='What to look for: "a person waves".')] = None,
     library: LibraryDir = DEFAULT_LIBRARY,
     motion: Annotated[
-        Path | None, typer.Option("--motion", metavar="FILE", help="Look for motions like this file's.")
+        Path | None, typer.Option("--motion", metavar="FILE", help="Look for motions like this file's first 30 s.")
     ] = None,
     clip: Annotated[str | None, typer.Option("--clip", metavar="ID", help="Look for motions like this clip's.")] = None,
     part: Annotated[

@@ -37,6 +37,9 @@ def retriever(
         Path | None,
         typer.Option("--wordings", metavar="DIR", help="Folder with wordings.parquet: more ways to say a class."),
     ] = None,
+    text_tower: Annotated[
+        str, typer.Option("--text-tower", metavar="NAME", help="minilm, or clip:FOLDER-OR-HUB-ID (frozen).")
+    ] = "minilm",
     steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=2)] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
@@ -64,6 +67,7 @@ def retriever(
         raise RemoraError(f"{config}: {error}; see encoders.part_momentum.train.TrainConfig for the fields") from error
     if model == "whole-body":
         settings = control(settings)
+    settings = replace(settings, model=replace(settings.model, text_tower=text_tower))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with progress_bar("train", quiet=as_json) as move:
 

@@ -172,3 +172,18 @@ def test_average_precision_by_hand() -> None:
     scores = np.array([[0.9, 0.8, 0.7, 0.6]])
     assert mean_average_precision(scores, np.array([[True, False, True, False]])) == pytest.approx((1 + 2 / 3) / 2)
     assert torch.is_inference_mode_enabled() is False
+
+
+def test_an_encoder_on_clip_is_trained_saved_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from encoders.text import load_text_tower
+    from tests.encoders.test_text import tiny_clip
+
+    (tmp_path / "clip").mkdir()
+    monkeypatch.setattr(train_module, "load_text_tower", load_text_tower)
+    tower = f"clip:{tiny_clip(tmp_path / 'clip')}"
+    report = train_retriever(config(tmp_path / "run", steps=2, model=replace(TINY, text_tower=tower)))
+    model = load_encoder(report.weights, device="cpu")
+    texts = ["a person walks", "jump"]
+    found = model.encode_text(texts)
+    assert found.whole.shape == (2, TINY.dim)
+    np.testing.assert_allclose(found.whole[0], model.encode_text(texts[:1]).whole[0], atol=1e-5)
