@@ -246,14 +246,16 @@ class Snapshot:
             self._indexes[space.name] = SpaceIndex(blocks, space.dim)
         return self._indexes[space.name]
 
+    @cached_property
+    def _caption_names(self) -> NDArray[np.object_]:
+        """The id ``clip_id#i`` of every caption."""
+        owners, _ = self._caption_owner
+        numbers = np.arange(len(owners)) - np.searchsorted(owners, owners)  # captions of a clip stand together
+        return np.array([f"{self.row_index.ids[o]}#{n}" for o, n in zip(owners, numbers, strict=True)], object)
+
     def _names(self, space: Space) -> NDArray[np.object_]:
         """The id of every vector of a space."""
-        if space.rows_of == "rows":
-            return self.row_index.ids
-        owners, _ = self._caption_owner
-        first = np.searchsorted(owners, owners)  # captions of a clip stand together
-        numbers = np.arange(len(owners)) - first
-        return np.array([f"{self.row_index.ids[o]}#{n}" for o, n in zip(owners, numbers, strict=True)], object)
+        return self.row_index.ids if space.rows_of == "rows" else self._caption_names
 
     def search(
         self,
