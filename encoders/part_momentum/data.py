@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -192,9 +193,7 @@ class TrainingSet:
             raise EncoderError(f"clip {clip.clip_id or clip.source.take!r} has no caption; leave it out or caption it")
         return Item(
             features=features.astype(np.float32),
-            family=self._families.setdefault(
-                f"{clip.source.dataset}/{clip.source.take}".replace("/M", "/"), len(self._families)
-            ),
+            family=self._families.setdefault(family_of(clip), len(self._families)),
             group=self._group(class_id or clip.source.take, class_text),
             style=self._styles.setdefault(style, len(self._styles)),
             human=human,
@@ -235,7 +234,7 @@ class TrainingSet:
         for row in rows:
             item = self.items[row]
             mirror = augment and rng.random() < 0.5
-            x = mirror_normalised(item.features, self.spec) if mirror else item.features
+            x = mirror_features(item.features, self.spec) if mirror else item.features
             features.append(vary(x, rng, self, max_frames) if augment else x[:max_frames])
             caption = self._caption(item, rng)
             captions.append(int(self.sentences.mirrored[caption]) if mirror else caption)
@@ -294,9 +293,9 @@ def pad(features: Sequence[NDArray[np.float32]]) -> tuple[torch.Tensor, torch.Te
     return torch.from_numpy(out), torch.from_numpy(mask)
 
 
-def mirror_normalised(features: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:
-    """Mirror image of normalised features (the normaliser is symmetric, so this equals mirroring first)."""
-    return mirror_features(features, spec)
+def family_of(clip: Clip) -> str:
+    """One name for a take, its spans and its mirror image (HumanML3D calls that M000012)."""
+    return re.sub(r"(^|/)M(?=\d+$)", r"\1", f"{clip.source.dataset}/{clip.source.take}")
 
 
 def vary(x: NDArray[np.float32], rng: np.random.Generator, data: TrainingSet, max_frames: int) -> NDArray[np.float32]:

@@ -137,8 +137,6 @@ def test_held_out_wordings_never_enter_training(tmp_path: Path) -> None:
         replace(c, labels={"class_id": "walk", "class_text": "a person walks", "style": "sad"})
         for c in synthesise(4, seed=0)
     ]
-    spec = data_module.FeatureSpec
-    assert spec is not None
     items = data_module.TrainingSet(clips, spec=part_features("humanml3d-263"), tower=WordTower(), bank=bank, seed=0)
     seen = " | ".join(items.sentences.index)
     assert all(wording not in seen for wording in bank.held_out["walk"])
@@ -187,3 +185,13 @@ def test_an_encoder_on_clip_is_trained_saved_and_loaded(tmp_path: Path, monkeypa
     found = model.encode_text(texts)
     assert found.whole.shape == (2, TINY.dim)
     np.testing.assert_allclose(found.whole[0], model.encode_text(texts[:1]).whole[0], atol=1e-5)
+
+
+def test_a_take_and_its_mirror_image_are_one_family() -> None:
+    def named(take: str) -> str:
+        clip = synthesise(1, seed=0)[0]
+        return data_module.family_of(replace(clip, source=replace(clip.source, dataset="h3d", take=take)))
+
+    assert named("M000012") == named("000012") != named("000013")
+    assert named("Music_01") != named("usic_01")
+    assert named("walk/M07") == named("walk/07")
