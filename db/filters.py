@@ -113,7 +113,9 @@ def parse_filter(text: str) -> Filter:
     try:
         trees = sqlglot.parse(f"select 1 where (\n{text}\n)", read="duckdb")
     except (SqlglotError, RecursionError) as error:
-        raise FilterError(f"cannot read the filter {_short(text)}: {_plain(error)}") from error
+        raise FilterError(
+            f"cannot read the filter {_short(text)}; write a condition such as duration_s < 4 and source = 'kit'"
+        ) from error
     from sqlglot import exp
 
     tree = trees[0] if len(trees) == 1 else None
@@ -225,8 +227,3 @@ def to_sql(term: Filter) -> tuple[str, list[Value]]:
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return repr(text if len(text) <= 80 else text[:77] + "...")
-
-
-def _plain(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0].replace("\x1b[4m", "").replace("\x1b[0m", "")[:160]
