@@ -227,47 +227,53 @@ class TrainingSet:
             self._texts[key] = plain, tuple(styled)
         return self._texts[key]
 
-    def draw(self, batch: int, rng: np.random.Generator, *, max_frames: int, augment: bool = True) -> Batch:
-        """One batch: ``batch`` clips without repetition, one caption each."""
+    def draw(
+        self, batch: int, rng: np.random.Generator, *, max_frames: int, augment: bool = True, blend: float = 0.0
+    ) -> Batch:
+        """One batch: ``batch`` clips without repetition, one caption each, a share ``blend`` of them the mean of two."""
         rows = rng.choice(len(self.items), size=min(batch, len(self.items)), replace=False, p=self.weights)
-        features, captions, groups = [], [], []
+        features, captions, partners, groups = [], [], [], []
         for row in rows:
             item = self.items[row]
             mirror = augment and rng.random() < 0.5
             x = mirror_features(item.features, self.spec) if mirror else item.features
             features.append(vary(x, rng, self, max_frames) if augment else x[:max_frames])
-            caption = self._caption(item, rng)
-            captions.append(int(self.sentences.mirrored[caption]) if mirror else caption)
+            pool = self._pool(item, rng)
+            pair = np.array([pool[rng.integers(len(pool))]] * 2)
+            if rng.random() < blend:
+                pair[1] = pool[rng.integers(len(pool))]
+            caption, partner = self.sentences.mirrored[pair] if mirror else pair
+            captions.append(int(caption))
+            partners.append(int(partner))
             groups.append(item.group[int(mirror)])
-        return self._collate([self.items[r] for r in rows], features, captions, groups)
+        return self._collate([self.items[r] for r in rows], features, (captions, partners), groups)
 
-    def _caption(self, item: Item, rng: np.random.Generator) -> int:
-        pool = item.plain
+    def _pool(self, item: Item, rng: np.random.Generator) -> tuple[int, ...]:
+        """The sentences this draw is told by: human ones, styled ones, the class sentence alone, or all its wordings."""
         if item.human and (not item.plain or rng.random() < 0.35):
-            pool = item.human
-        elif item.styled and rng.random() < 0.4:
-            pool = item.styled
-        elif rng.random() < 0.2:
-            return pool[0]
-        return pool[rng.integers(len(pool))]
+            return item.human
+        if item.styled and rng.random() < 0.3:
+            return item.styled
+        return item.plain[:1] if rng.random() < 0.2 else item.plain
 
     def _collate(
         self,
         items: Sequence[Item],
         features: Sequence[NDArray[np.float32]],
-        captions: Sequence[int],
+        captions: tuple[Sequence[int], Sequence[int]],
         groups: Sequence[int],
     ) -> Batch:
         x, mask = pad(features)
-        rows = torch.tensor(captions)
-        lexical = self.sentences.lexical[rows]
+        first, second = (torch.tensor(rows) for rows in captions)
+        lexical = (self.sentences.lexical[first] + self.sentences.lexical[second]) / 2
+        sentence = self.sentences.vectors[first] + self.sentences.vectors[second]
         labels = Labels(
             family=torch.tensor([i.family for i in items]),
             group=torch.tensor(groups),
             motion_style=torch.tensor([i.style for i in items]),
-            caption_style=torch.tensor([self._caption_styles.get(c, 0) for c in captions]),
-            sentence=self.sentences.vectors[rows],
-            sides=lexical[:, :2] > 0,
+            caption_style=torch.tensor([self._caption_styles.get(c, 0) for c in captions[0]]),
+            sentence=torch.nn.functional.normalize(sentence, dim=-1),
+            sides=self.sentences.lexical[first][:, :2] > 0,
         )
         return Batch(x, mask, labels, lexical)
 
