@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch", reason="torch is a core dependency; the install is incomplete without it")
-
-from encoders.part_momentum.loss import Keys, Labels, Queue, contrastive_loss, false_negatives, info_nce  # noqa: E402
-from encoders.part_momentum.model import Towers  # noqa: E402
+from encoders.part_momentum.loss import Keys, Labels, Queue, contrastive_loss, false_negatives, info_nce
+from encoders.part_momentum.model import Towers
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motion import KIT_21, SMPL_22, Clip, FileFormatError, open_source, read
+from motion import FEATURES, KIT_21, SMPL_22, Clip, FileFormatError, joints_to_features, open_source, read
 from motion.files.humanml3d import parse_texts
 
 TEXT = """a person waves, then stops.#a/DET person/NOUN wave/VERB then/ADV stop/VERB#0.0#0.0
@@ -109,14 +109,11 @@ def test_nested_and_beside_loose_files(some_clip: Clip, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "name"), [(263, "humanml3d-263"), (251, "kit-251"), (272, "motion-272")])
 def test_features_are_decoded(tmp_path: Path, width: int, name: str) -> None:
-    features = pytest.importorskip("motion.features")
-    if name not in features.FEATURES:
-        pytest.skip(f"{name} is not there")
-    spec = features.FEATURES[name]
+    spec = FEATURES[name]
     array = np.zeros((9, width), np.float32)
     array[:, 3] = 0.9
     joints = np.random.default_rng(0).normal(size=(9, len(spec.skeleton), 3))
-    array = features.joints_to_features(joints, spec)
+    array = joints_to_features(joints, spec)
     folder = tmp_path / "set" / ("motion_data" if width == 272 else "new_joint_vecs")
     folder.mkdir(parents=True)
     np.save(folder / "000001.npy", array)
@@ -129,7 +126,6 @@ def test_features_are_decoded(tmp_path: Path, width: int, name: str) -> None:
 
 
 def test_published_samples_read_as_their_joints(shared_motion: Path) -> None:
-    pytest.importorskip("motion.features")
     folder = shared_motion / "humanml3d-samples"
     with np.load(folder / "sample_012314_263.npz") as data:
         joints, features = data["joints"], data["features"]

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.remora.conftest import Remora
-
-pytest.importorskip("motion.files.bvh_write")
-pytest.importorskip("motion.files.gltf")
 
 
 def test_the_demo_answers_draws_and_says_what_to_type_next(remora: Remora, tmp_path: Path) -> None:

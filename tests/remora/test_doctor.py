@@ -17,7 +17,6 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("shipped")
 def test_a_sound_installation_is_called_sound(remora: Remora) -> None:
-    pytest.importorskip("motion.synth")
     result = remora("doctor", "--json")
     found = {check["name"]: check for check in result.json["checks"]}
     assert result.json["ok"] and result.code == 0, found
