@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,20 +111,10 @@ def some_clip(some_bvh: Callable[..., Path]) -> Clip:
 
 
 @pytest.fixture(scope="session")
-def shared_motion() -> Path:
-    """The folder of shared data; skips where it is absent."""
-    default = Path(__file__).resolve().parents[2].parent / "shared"
-    folder = Path(os.environ.get("REMORA_SHARED", default)) / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no shared data at {folder}; set REMORA_SHARED to the folder that has data/")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def raw_motion(shared_motion: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def raw_motion(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The original BVH, ASF and AMC files, unpacked."""
     folder = tmp_path_factory.mktemp("raw")
-    for archive in sorted((shared_motion / "raw").glob("*.tar.xz")):
+    for archive in sorted((shared_data / "raw").glob("*.tar.xz")):
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
     return folder

@@ -125,8 +125,8 @@ def test_features_are_decoded(tmp_path: Path, width: int, name: str) -> None:
     assert len(clip) == len(array)
 
 
-def test_published_samples_read_as_their_joints(shared_motion: Path) -> None:
-    folder = shared_motion / "humanml3d-samples"
+def test_published_samples_read_as_their_joints(shared_data: Path) -> None:
+    folder = shared_data / "humanml3d-samples"
     with np.load(folder / "sample_012314_263.npz") as data:
         joints, features = data["joints"], data["features"]
     (clip,) = read(folder / "sample_012314_263.npz")

@@ -294,11 +294,11 @@ def test_joint_map_files(some_bvh: MakeBvh, tmp_path: Path) -> None:
         read(path, joint_map=mapping)
 
 
-def test_raw_files_are_the_clips_of_the_tables(raw_motion: Path, shared_motion: Path) -> None:
+def test_raw_files_are_the_clips_of_the_tables(raw_motion: Path, shared_data: Path) -> None:
     """The same takes, converted by others by hand-made mappings, lie where we put them (limbs 1 mm, spine 3 cm)."""
     tables = {}
     for name in ("bandai-1", "cmu-bvh"):
-        for take in open_source(shared_motion / "actions" / name):
+        for take in open_source(shared_data / "actions" / name):
             tables.setdefault(take.loose_names[0], take)
     limbs = [i for i, name in enumerate(SMPL_22.names) if "spine" not in name]
     seen: Counter[str] = Counter()
@@ -320,8 +320,8 @@ def test_raw_files_are_the_clips_of_the_tables(raw_motion: Path, shared_motion: 
     assert seen["cmu-bvh"] >= 12
 
 
-def test_the_tables_read(shared_motion: Path) -> None:
-    source = open_source(shared_motion / "actions", split="test")
+def test_the_tables_read(shared_data: Path) -> None:
+    source = open_source(shared_data / "actions", split="test")
     assert len(source) == 1150
     assert Counter(take.take.split("/")[0] for take in source)["bandai-2"] == 516
     assert source.takes[0].read()[0].source.licence

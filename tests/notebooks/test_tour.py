@@ -8,7 +8,6 @@ import nbclient
 import nbformat
 import pytest
 
-from encoders import DEFAULT_ENCODER, available_encoders
 from tests.house.source import REPOSITORY
 
 TOUR = REPOSITORY / "notebooks" / "01_tour.ipynb"
@@ -16,8 +15,6 @@ CELLS, PICTURES = 10, 2
 
 
 def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if DEFAULT_ENCODER not in available_encoders():
-        pytest.skip(f"the weights of {DEFAULT_ENCODER} are not in this checkout")
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     notebook = nbformat.read(TOUR, as_version=4)
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
