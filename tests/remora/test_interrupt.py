@@ -17,7 +17,8 @@ from tests.fakes import write_takes
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background hands down that it is ignored
 import encoders
 from indexer import pipeline
 from tests.fakes import FakeEncoder
