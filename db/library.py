@@ -171,7 +171,13 @@ class Library:
         Raises:
             CorruptionError: the newest version is damaged: a commit would bury it.
         """
-        _, damaged = manifests.read_newest(self.files, self.uuid)
+        newest, damaged = manifests.read_newest(self.files, self.uuid)
+        unknown = newest.writer_features & ~manifests.WRITER_FEATURES
+        if unknown:
+            raise FormatError(
+                f"{self.path} needs writer features {unknown:#x} that this version lacks: it can be read, not changed; "
+                "upgrade Remora"
+            )
         if damaged:
             raise CorruptionError(
                 f"{self.path / damaged[0]} is damaged, so nothing is written after it; restore it from a copy, or move it away "

@@ -75,6 +75,7 @@ class Manifest:
     recent_txns: tuple[tuple[str, int], ...] = ()
     checksum: int = 0  # sum modulo 2**128 of the hashes of live ids
     extra: Mapping[str, Any] = field(default_factory=dict)
+    writer_features: int = WRITER_FEATURES
 
     @property
     def live(self) -> int:
@@ -92,7 +93,7 @@ class Manifest:
         body = {
             "format": FORMAT, "library": self.library, "version": self.version, "parent": self.parent, "time": self.time,
             "writer": self.writer, "op": dict(self.op), "reader_features": READER_FEATURES,
-            "writer_features": WRITER_FEATURES, "spaces": [space.to_json() for space in self.spaces],
+            "writer_features": self.writer_features, "spaces": [space.to_json() for space in self.spaces],
             "encoder": dict(self.encoder), "segments": [_segment_to_json(s) for s in self.segments], "indexes": [],
             "tags": dict(self.tags), "recent_txns": [list(pair) for pair in self.recent_txns],
             "totals": {
@@ -160,6 +161,7 @@ def _from_json(body: dict[str, Any]) -> Manifest:
         op=body["op"], spaces=tuple(Space.from_json(s) for s in body["spaces"]), encoder=body["encoder"],
         segments=segments, tags=body["tags"], recent_txns=tuple((t, v) for t, v in body["recent_txns"]),
         checksum=int(body["totals"]["checksum"], 16), extra={k: v for k, v in body.items() if k.startswith("x_")},
+        writer_features=int(body.get("writer_features", 0)),
     )  # fmt: skip
 
 

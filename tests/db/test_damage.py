@@ -207,14 +207,22 @@ def test_newer_formats_and_features_are_refused_with_the_remedy(tmp_path: Path) 
     from db import manifest as manifests
     from db.manifest import hashlib
 
-    body = json.loads((library.path / manifests.file_name(1)).read_text())
-    del body["self"]
-    body["reader_features"] = 64
-    inner = json.dumps(body, sort_keys=True, ensure_ascii=False, indent=1)
-    body["self"] = hashlib.blake2b(inner.encode(), digest_size=32).hexdigest()
-    (library.path / manifests.file_name(1)).write_text(json.dumps(body))
+    def sealed(**changes: int) -> None:
+        body = json.loads(whole) | changes
+        del body["self"]
+        inner = json.dumps(body, sort_keys=True, ensure_ascii=False, indent=1)
+        body["self"] = hashlib.blake2b(inner.encode(), digest_size=32).hexdigest()
+        (library.path / manifests.file_name(1)).write_text(json.dumps(body))
+
+    whole = (library.path / manifests.file_name(1)).read_text()
+    sealed(reader_features=64)
     with pytest.raises(FormatError, match="0x40"):
         Library.open(library.path).snapshot()
+    sealed(writer_features=2)
+    found = Library.open(library.path)
+    assert found.snapshot().ids() == names(1)  # it can be read
+    with pytest.raises(FormatError, match="0x2"):
+        found.begin()
 
 
 def test_places_that_cannot_be_a_library(tmp_path: Path) -> None:
