@@ -1,7 +1,8 @@
 """A library: one folder with all its versions. Open it, look at a snapshot, change it by a transaction.
 
-- Opening reads two small JSON files and writes nothing: read-only media are fine.
+- Opening reads one small JSON file, a snapshot one more, and nothing is written: read-only media are fine.
 - A folder is a library from the moment ``library.json`` exists in it; a creation that was cut short can be done again.
+- A library keeps the spaces and the encoder it was made with: creating it again with others is refused, not ignored.
 - Only relative names are stored: a copied folder is a library.
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 
 from db import manifest as manifests
 from db.commit import Transaction
-from db.errors import CorruptionError, FormatError, LibraryNotFound, WriteError
+from db.errors import ConflictError, CorruptionError, FormatError, LibraryNotFound, WriteError
 from db.files import Files
 from db.manifest import FORMAT, Manifest
 from db.snapshot import Snapshot
@@ -64,27 +65,24 @@ class Library:
     @staticmethod
     def exists(path: Path | str) -> bool:
         """Whether there is a library in the folder."""
-        return Path(path, CARD).is_file()
+        return Files(Path(path)).exists(CARD)
 
     @classmethod
     def create(
         cls, path: Path | str, *, spaces: Sequence[Space], encoder: Mapping[str, Any], files: Files | None = None
     ) -> Library:
-        """Make an empty library (version 0) in a folder that is new or empty; a library that is there is opened.
+        """Make an empty library (version 0) in a folder that is new or empty; the same library made before is opened.
 
         Raises:
-            FormatError: the folder holds something else.  WriteError: it cannot be written.
+            FormatError: the folder holds something else.  ConflictError: a library of other spaces or of another encoder.
+            WriteError: it cannot be written.
         """
         files = files or Files(Path(path))
-        if files.root.exists() and not files.root.is_dir():
+        if files.exists("") and not files.is_folder(""):
             raise WriteError(f"{files.root} is a file, not a folder; give another path for the library")
         if files.exists(CARD):
-            return cls.open(path, files=files)
-        foreign = (
-            [name for name in files.list("") if name != "manifests" and not name.startswith(".tmp-")]
-            if files.root.exists()
-            else []
-        )
+            return cls.open(path, files=files)._made_with(spaces, encoder)
+        foreign = [name for name in files.list("") if name != "manifests" and not name.startswith(".tmp-")]
         if foreign:
             raise FormatError(f"{files.root} is not empty ({foreign[0]}) and not a library; give a new folder")
         files.make_folder("")
@@ -96,13 +94,25 @@ class Library:
             spaces=tuple(spaces), encoder=dict(encoder),
         )  # fmt: skip
         uuid = first.library
-        if not files.put_exclusive(manifests.file_name(0), first.to_bytes()):
+        if not files.put_exclusive(manifests.file_name(0), first.to_bytes()):  # another writer's, or of a creation cut short
             uuid = manifests.parse(files.read(manifests.file_name(0)), manifests.file_name(0)).library
         files.sync_folder("manifests")
+        made = cls(files, uuid)._made_with(spaces, encoder)
         card = {"format": FORMAT, "uuid": uuid, "created": manifests.now(), "commit_method": "link"}
         files.put_exclusive(CARD, (json.dumps(card, indent=1, sort_keys=True) + "\n").encode())
         files.sync_folder("")
-        return cls.open(path, files=files)
+        return made
+
+    def _made_with(self, spaces: Sequence[Space], encoder: Mapping[str, Any]) -> Library:
+        """This library, which must have been made with these spaces and this encoder."""
+        known = self.snapshot()
+        same = set(known.spaces.values()) == set(spaces)
+        if not same or known.encoder.get("fingerprint") != encoder.get("fingerprint"):
+            raise ConflictError(
+                f"{self.path} is a library of encoder {known.encoder.get('name')!r} with spaces "
+                f"{', '.join(sorted(known.spaces))}, not what is to be created; give a new folder"
+            )
+        return self
 
     @classmethod
     def open(cls, path: Path | str, *, files: Files | None = None) -> Library:
@@ -112,26 +122,27 @@ class Library:
             LibraryNotFound: there is nothing.  FormatError: something else, or newer.  CorruptionError: damaged.
         """
         files = files or Files(Path(path))
-        if not files.root.exists():
+        if not files.exists(""):
             raise LibraryNotFound(
                 f"there is no library at {files.root}; make one with: remora index SOURCE --library {files.root}"
             )
-        if not files.root.is_dir():
+        if not files.is_folder(""):
             raise FormatError(f"{files.root} is a file, not the folder of a library")
         try:
             data = files.read(CARD)
         except FileNotFoundError:
+            if max(manifests.list_versions(files), default=0) > 0:
+                raise CorruptionError(f"{files.root / CARD} is missing; restore it from a copy of the library") from None
             raise LibraryNotFound(
                 f"{files.root} is a folder without {CARD}, not a library; "
                 "make one with: remora index SOURCE --library NEW-FOLDER"
             ) from None
         try:
             card = json.loads(data)
-            uuid = str(card["uuid"])
-        except (ValueError, KeyError, TypeError) as error:
+            manifests.check_format(card.get("format"), str(files.root / CARD))  # first: a newer one may look otherwise
+            return cls(files, str(card["uuid"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorruptionError(f"{files.root / CARD} is damaged ({error}); restore it from a copy") from error
-        manifests.check_format(card.get("format"), str(files.root / CARD))
-        return cls(files, uuid)
 
     @property
     def latest(self) -> int:
@@ -156,14 +167,39 @@ class Library:
         if version is None:
             newest = manifests.list_versions(self.files)[-1:]
             version = newest[0] if newest and newest[0] in self._snapshots else None
+        known = self._snapshots.get(version) if version is not None else None
+        if known is not None:
+            return known
         if version is None:
-            found, _ = manifests.read_newest(self.files, self.uuid)
-        elif version in self._snapshots:
-            return self._snapshots[version]
-        else:
-            found = self.manifest(version)
-        self._snapshots = {found.version: Snapshot(found, self.store)}  # the last one used is kept
-        return self._snapshots[found.version]
+            return self._kept(manifests.read_newest(self.files, self.uuid)[0])
+        return self._kept(self.manifest(version))
+
+    def _kept(self, manifest: Manifest) -> Snapshot:
+        """The snapshot of ``manifest``; the last one used is kept."""
+        known = self._snapshots.get(manifest.version) or Snapshot(manifest, self.store)
+        self._snapshots = {manifest.version: known}
+        return known
+
+    def newest_for_writing(self) -> Snapshot:
+        """The newest version, to be built on.
+
+        Raises:
+            CorruptionError: the newest manifest is damaged: a commit would bury it.  FormatError: it has features that a writer
+                must know and this one does not.
+        """
+        found, damaged = manifests.read_newest(self.files, self.uuid)
+        if damaged:
+            raise CorruptionError(
+                f"{self.path / damaged[0]} is damaged, so nothing is written after it; restore it from a copy, or move it away "
+                "to go on from the version before"
+            )
+        unknown = found.writer_features & ~manifests.WRITER_FEATURES
+        if unknown:
+            raise FormatError(
+                f"{self.path} needs writer features {unknown:#x} that this version lacks: it can be read, not changed; "
+                "upgrade Remora"
+            )
+        return self._kept(found)
 
     def begin(self, txn_id: str | None = None, note: str = "") -> Transaction:
         """Start a change; ``txn_id`` makes its commit happen once however often it is tried.
@@ -171,18 +207,7 @@ class Library:
         Raises:
             CorruptionError: the newest version is damaged: a commit would bury it.
         """
-        newest, damaged = manifests.read_newest(self.files, self.uuid)
-        unknown = newest.writer_features & ~manifests.WRITER_FEATURES
-        if unknown:
-            raise FormatError(
-                f"{self.path} needs writer features {unknown:#x} that this version lacks: it can be read, not changed; "
-                "upgrade Remora"
-            )
-        if damaged:
-            raise CorruptionError(
-                f"{self.path / damaged[0]} is damaged, so nothing is written after it; restore it from a copy, or move it away "
-                "to go on from the version before"
-            )
+        self.newest_for_writing()
         return Transaction(self, txn_id=txn_id, note=note)
 
     def versions(self) -> list[VersionInfo]:

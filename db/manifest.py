@@ -26,6 +26,7 @@ FORMAT = 1
 READER_FEATURES = 1 | 2 | 4 | 32  # deletes, parts, captions table, inline motions
 WRITER_FEATURES = 0
 _NAME = re.compile(r"^(\d{20})\.json$")
+_FILE_NAME = re.compile(r"[0-9a-z][0-9a-z.\-]*")
 KNOWN_TRANSACTIONS = 64
 
 
@@ -102,8 +103,13 @@ class Manifest:
             },
             **self.extra,
         }  # fmt: skip
-        text = json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
-        seal = hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+        try:
+            text = json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+            seal = hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+        except (TypeError, ValueError) as error:  # surrogates are a ValueError, too
+            raise RequestError(
+                f"the encoder's description, note or transaction id cannot be written as JSON ({error}); use plain values"
+            ) from error
         return f'{text[:-2]},\n "self": "{seal}"\n}}\n'.encode()
 
 
@@ -122,18 +128,20 @@ def parse(data: bytes, name: str) -> Manifest:
         body = json.loads(data)
         seal = body.pop("self")
         text = json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        found = hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise CorruptionError(f"{name} is damaged ({error}); an older version may still be good") from error
-    if hashlib.blake2b(text.encode(), digest_size=32).hexdigest() != seal:
+    if found != seal:
         raise CorruptionError(f"{name} is damaged (its hash does not fit); an older version may still be good")
     check_format(body.get("format"), name)
-    unknown = int(body.get("reader_features", 0)) & ~READER_FEATURES
-    if unknown:
-        raise FormatError(f"{name} needs reader features {unknown:#x} that this version lacks; upgrade Remora")
     try:
-        return _from_json(body)
-    except (KeyError, TypeError, ValueError, LibraryError) as error:
+        unknown = int(body.get("reader_features", 0)) & ~READER_FEATURES
+        manifest = None if unknown else _from_json(body)
+    except (KeyError, TypeError, ValueError, AttributeError, LibraryError) as error:
         raise CorruptionError(f"{name} is incomplete ({error}); verify the library") from error
+    if manifest is None:
+        raise FormatError(f"{name} needs reader features {unknown:#x} that this version lacks; upgrade Remora")
+    return manifest
 
 
 def check_format(found: Any, name: str) -> None:
@@ -154,15 +162,31 @@ def _from_json(body: dict[str, Any]) -> Manifest:
         for s in body["segments"]
     )  # fmt: skip
     for segment in segments:
-        if not re.fullmatch(r"[0-9a-f]{32}", segment.id):
-            raise ValueError(f"segment id {segment.id!r}")
-    return Manifest(
+        _check_segment(segment)
+    found = Manifest(
         library=body["library"], version=body["version"], parent=body["parent"], time=body["time"], writer=body["writer"],
         op=body["op"], spaces=tuple(Space.from_json(s) for s in body["spaces"]), encoder=body["encoder"],
         segments=segments, tags=body["tags"], recent_txns=tuple((t, v) for t, v in body["recent_txns"]),
         checksum=int(body["totals"]["checksum"], 16), extra={k: v for k, v in body.items() if k.startswith("x_")},
         writer_features=int(body.get("writer_features", 0)),
     )  # fmt: skip
+    totals = {"rows": sum(s.rows for s in segments), "live": found.live, "bytes": found.size}
+    wrong = [name for name, value in totals.items() if body["totals"][name] != value]
+    if wrong:
+        raise ValueError(f"its total of {wrong[0]} is not that of its segments")
+    return found
+
+
+def _check_segment(segment: SegmentEntry) -> None:
+    """ValueError when a number or name of the entry cannot be true; what it says of the disk is checked where it is read."""
+    if not re.fullmatch(r"[0-9a-f]{32}", segment.id):
+        raise ValueError(f"segment id {segment.id!r}")
+    files = (*segment.files, *((segment.deletes,) if segment.deletes else ()))
+    numbers = (segment.rows, segment.live, segment.captions, segment.created_in, *(entry.bytes for entry in files))
+    if not all(isinstance(n, int) and 0 <= n < 2**48 for n in numbers) or segment.live > segment.rows:
+        raise ValueError(f"numbers of segment {segment.id}")
+    if not all(_FILE_NAME.fullmatch(entry.name) for entry in files):
+        raise ValueError(f"file names of segment {segment.id}")
 
 
 def file_name(version: int) -> str:
