@@ -1,6 +1,8 @@
 """Transactions: what is to change is gathered, written beside the library, and becomes a version by one exclusive link.
 
-- A segment is written once, whatever happens; only its deletions and the manifest are made again when another writer was first.
+- A segment is written once and used again when another writer was first, as long as it is for the very same rows; deletions
+  and the manifest are made anew on what that writer left.
+- Deletions are of what was there before: a clip both deleted and given in one transaction is replaced.
 - Add, upsert and delete merge with other writers' versions: ids are looked up again in the version that won.
 - A transaction id given by the caller makes a commit idempotent: the same id again returns the version it made.
 - The order on disk: files, their folder, its name, the manifest's bytes, its name, its folder. Nothing is reported before.
@@ -11,16 +13,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from db import schema
-from db.errors import CommitUncertain, ConflictError, RequestError, WriteError
+from db.errors import CommitUncertain, ConflictError, LibraryError, RequestError, WriteError
 from db.filters import Filter
-from db.manifest import KNOWN_TRANSACTIONS, Manifest, SegmentEntry, file_name, id_sum, now
+from db.manifest import KNOWN_TRANSACTIONS, FileEntry, Manifest, SegmentEntry, file_name, id_sum, now
 from db.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -112,7 +114,8 @@ class Transaction:
         """Add clips, or replace those of the same id; equal rows (by ``sha256`` and all columns) are left alone.
 
         Args:
-            rows: one row a clip, columns of ``db.schema.row_schema``.
+            rows: one row a clip, columns of ``db.schema.row_schema``; ``sha256`` stands for all the clip is, captions and
+                frames too (empty: always replaced).
             captions: one row a caption with the clip's ``clip_id``.
             vectors: for each space of rows an array [N, D] in the order of ``rows``, of captions in the order of ``captions``.
             frames: one opaque block a clip.
@@ -146,6 +149,8 @@ class Transaction:
         if len(set(ids)) != len(ids) or None in ids or "" in ids:
             raise RequestError("clip ids of a batch must be there and differ; number the clips of a take")
         place = {name: row for row, name in enumerate(ids)}
+        if "clip_id" not in captions.column_names:
+            raise RequestError("the table of captions lacks clip_id; say which clip a caption belongs to")
         owners = [place.get(name, -1) for name in captions["clip_id"].to_pylist()]
         if -1 in owners:
             raise RequestError(
@@ -185,37 +190,37 @@ class Transaction:
             raise RequestError("this transaction is over; begin another")
         self._done = True
         started, attempt = time.monotonic(), 0
-        written: SegmentEntry | None = None
-        while True:
-            base = self._library.snapshot()
-            manifest = self._library.manifest(base.version)
-            known = dict(manifest.recent_txns).get(self._txn_id or "")
-            if known is not None:
-                self._discard(written)
-                return CommitReport(version=known)
-            change = self._plan(base)
-            if change.nothing:
-                self._discard(written)
-                return CommitReport(base.version, unchanged=change.unchanged)
-            if change.batch is not None and (written is None or written.rows != len(change.batch.ids)):
-                self._discard(written)
-                written = self._write(change.batch, base.version + 1)
-            try:
-                done = self._link(manifest, base, change, written)
-            except CommitUncertain:
-                raise
-            except WriteError:
-                self._discard(written)
-                raise
-            if done is not None:
-                return done
-            attempt += 1
-            if time.monotonic() - started > DEADLINE_S:
-                self._discard(written)
-                raise ConflictError(
-                    f"other writers were faster {attempt} times in {DEADLINE_S:.0f} s; try again when they are done"
-                )
-            time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))
+        draft = _Draft()
+        try:
+            while True:
+                done = self._attempt(draft)
+                if done is not None:
+                    return done
+                attempt += 1
+                if time.monotonic() - started > DEADLINE_S:
+                    raise ConflictError(
+                        f"other writers were faster {attempt} times in {DEADLINE_S:.0f} s; try again when they are done"
+                    )
+                time.sleep(random.uniform(0, min(0.5, 0.005 * 2 ** min(attempt, 10))))
+        except CommitUncertain:
+            raise  # a manifest may name the files
+        except LibraryError:
+            self._drop_segment(draft)
+            raise
+
+    def _attempt(self, draft: _Draft) -> CommitReport | None:
+        """One try on the newest version; None when another writer was faster."""
+        base = self._library.newest_for_writing()
+        known = dict(base.manifest.recent_txns).get(self._txn_id or "")
+        change = _Change() if known is not None else self._plan(base)
+        if change.nothing:
+            self._drop_segment(draft)
+            return CommitReport(base.version if known is None else known, unchanged=change.unchanged)
+        if draft.segment is not None and (change.batch is None or draft.ids != change.batch.ids):
+            self._drop_segment(draft)
+        if change.batch is not None and draft.segment is None:
+            draft.segment, draft.ids = self._write(change.batch, base.version + 1), change.batch.ids
+        return self._link(base, change, draft)
 
     def _write(self, batch: _Batch, version: int) -> SegmentEntry:
         return self._library.store.write(
@@ -223,9 +228,10 @@ class Transaction:
             spaces=tuple(self._library.spaces.values()), version=version,
         )  # fmt: skip
 
-    def _discard(self, written: SegmentEntry | None) -> None:
-        if written is not None:
-            self._library.store.discard(written)
+    def _drop_segment(self, draft: _Draft) -> None:
+        if draft.segment is not None:
+            self._library.store.discard(draft.segment)
+            draft.segment = None
 
     def _plan(self, base: Snapshot) -> _Change:
         """What the transaction means on top of ``base``."""
@@ -233,22 +239,25 @@ class Transaction:
         gone = {name for name in self._deletes if name in present}
         for where in self._where:
             gone.update(base.ids(where))
-        batch, replaced, unchanged = self._batch, set[str](), 0
+        batch = self._batch
         if batch is not None:
             old = [name for name in batch.ids if name in present]
-            if old and not batch.replace:
+            staying = [] if batch.replace else [name for name in old if name not in gone]
+            if staying:
                 raise ConflictError(
-                    f"clip {old[0]!r} is there already ({len(old)} of {len(batch.ids)}); use upsert to replace it"
+                    f"clip {staying[0]!r} is there already ({len(staying)} of {len(batch.ids)}); use upsert to replace it"
                 )
             same_row, same_content = self._compare(base, batch, old)
             unchanged = len(same_content)
             replaced = {name for name in old if name not in same_row}
             gone -= set(batch.ids)
+            added = len(batch.ids) - len(old)
             batch = batch.select(np.array([name not in same_row for name in batch.ids], bool))
-            if not batch.ids:
-                batch = None
-            return _Change(batch, gone | replaced, len(gone), len(replaced - same_content), unchanged)
-        return _Change(None, gone, len(gone), 0, 0)
+            dead = frozenset(gone | replaced)
+            return _Change(
+                batch if batch.ids else None, dead, added, len(replaced - same_content), unchanged, deleted=len(gone)
+            )
+        return _Change(dead=frozenset(gone), deleted=len(gone))
 
     def _compare(self, base: Snapshot, batch: _Batch, old: list[str]) -> tuple[set[str], set[str]]:
         """Ids of the batch whose stored row is equal, and ids whose stored content hash is equal."""
@@ -259,30 +268,25 @@ class Transaction:
         hashed = {name for name in old if mine[name]["sha256"] and mine[name]["sha256"] == stored[name]["sha256"]}
         return {name for name in hashed if mine[name] == stored[name]}, hashed
 
-    def _link(
-        self, manifest: Manifest, base: Snapshot, change: _Change, written: SegmentEntry | None
-    ) -> CommitReport | None:
+    def _link(self, base: Snapshot, change: _Change, draft: _Draft) -> CommitReport | None:
         """Write the next manifest; None when another writer has taken its number."""
+        manifest, files = base.manifest, self._library.files
         version = base.version + 1
-        segments = self._with_deletes(manifest, base, change.dead)
-        if written is not None and change.batch is not None:
-            segments.append(written)
-        checksum = manifest.checksum - id_sum(change.dead) + id_sum(change.batch.ids if change.batch else ())
-        txns = manifest.recent_txns
-        if self._txn_id is not None:
-            txns = (*txns, (self._txn_id, version))[-KNOWN_TRANSACTIONS:]
-        kind = "upsert" if change.batch and change.dead else "add" if change.batch else "delete"
-        op = {
-            "kind": kind, "txn_id": self._txn_id, "note": self._note,
-            "added_rows": len(change.batch.ids) if change.batch else 0,
-            "deleted_rows": len(change.dead),
-        }  # fmt: skip
-        new = replace(
-            manifest, version=version, parent=base.version, time=now(), writer=self._library.writer, op=op,
-            segments=tuple(segments), recent_txns=txns, checksum=checksum % 2**128,
-        )  # fmt: skip
-        files = self._library.files
-        if not files.put_exclusive(file_name(version), new.to_bytes()):
+        bitmaps = _Bitmaps()
+        try:
+            segments = self._with_deletes(base, change.dead, bitmaps)
+            if draft.segment is not None:
+                draft.segment = replace(draft.segment, created_in=version)
+                segments.append(draft.segment)
+            new = self._manifest(manifest, version, change, segments)
+            won = files.put_exclusive(file_name(version), new.to_bytes())
+        except CommitUncertain:
+            raise
+        except LibraryError:
+            self._library.store.discard_deletes(bitmaps)
+            raise
+        if not won:
+            self._library.store.discard_deletes(bitmaps)
             return None
         try:
             files.sync_folder("manifests")
@@ -291,15 +295,32 @@ class Transaction:
                 f"version {version} of {files.root} was written but the disk did not confirm it ({error}); "
                 f"look for it with `remora library history` before trying again"
             ) from error
-        added = (len(change.batch.ids) if change.batch else 0) - len(change.dead) + change.deleted
-        size = sum(entry.bytes for entry in written.files) if written and change.batch else 0
-        return CommitReport(version, max(added, 0), change.replaced, change.unchanged, change.deleted, size)
+        size = sum(entry.bytes for entry in draft.segment.files) if draft.segment is not None else 0
+        return CommitReport(version, change.added, change.replaced, change.unchanged, change.deleted, size)
 
-    def _with_deletes(self, manifest: Manifest, base: Snapshot, dead_ids: set[str]) -> list[SegmentEntry]:
-        """The segments of ``manifest`` with ``dead_ids`` marked dead; a segment with no live row is dropped."""
+    def _manifest(
+        self, base: Manifest, version: int, change: _Change, segments: Sequence[SegmentEntry]
+    ) -> Manifest:
+        """The manifest of the version after ``base``."""
+        ids = change.batch.ids if change.batch else []
+        checksum = base.checksum - id_sum(change.dead) + id_sum(ids)
+        txns = base.recent_txns
+        if self._txn_id is not None:
+            txns = (*txns, (self._txn_id, version))[-KNOWN_TRANSACTIONS:]
+        op = {
+            "kind": "upsert" if ids and change.dead else "add" if ids else "delete",
+            "txn_id": self._txn_id, "note": self._note, "added_rows": len(ids), "deleted_rows": len(change.dead),
+        }  # fmt: skip
+        return replace(
+            base, version=version, parent=base.version, time=now(), writer=self._library.writer, op=op,
+            segments=tuple(segments), recent_txns=txns, checksum=checksum % 2**128,
+        )  # fmt: skip
+
+    def _with_deletes(self, base: Snapshot, dead_ids: frozenset[str], bitmaps: _Bitmaps) -> list[SegmentEntry]:
+        """The segments of ``base`` with ``dead_ids`` marked dead; a segment with no live row is dropped."""
         rows = np.array(sorted(base.row_index.by_id[name] for name in dead_ids), np.int64)
         segments = []
-        for entry, start in zip(manifest.segments, base.row_index.starts, strict=True):
+        for entry, start in zip(base.manifest.segments, base.row_index.starts, strict=True):
             mine = rows[(rows >= start) & (rows < start + entry.rows)] - start
             if len(mine) == 0:
                 segments.append(entry)
@@ -307,22 +328,34 @@ class Transaction:
             dead = self._library.store.dead(entry).copy()
             dead[mine] = True
             if not dead.all():
-                bitmap = self._library.store.write_deletes(entry, dead)
-                segments.append(replace(entry, live=int((~dead).sum()), deletes=bitmap))
-        if len(rows) and self._library.files.exists("deletes"):
+                bitmaps.append(self._library.store.write_deletes(entry, dead))
+                segments.append(replace(entry, live=int((~dead).sum()), deletes=bitmaps[-1]))
+        if bitmaps:
             self._library.files.sync_folder("deletes")
         return segments
+
+
+@dataclass
+class _Draft:
+    """The segment that is written but belongs to no version yet, and the ids in it."""
+
+    segment: SegmentEntry | None = None
+    ids: list[str] = field(default_factory=list)
+
+
+_Bitmaps = list[FileEntry]
 
 
 @dataclass(frozen=True)
 class _Change:
     """A transaction worked out on one base: rows to write, ids that die, and the counts to report."""
 
-    batch: _Batch | None
-    dead: set[str]
-    deleted: int
-    replaced: int
-    unchanged: int
+    batch: _Batch | None = None
+    dead: frozenset[str] = frozenset()
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    deleted: int = 0
 
     @property
     def nothing(self) -> bool:

@@ -190,7 +190,7 @@ class Files:
             return os.stat(source).st_nlink == 2
         except OSError as error:
             raise CommitUncertain(
-                f"cannot tell whether {target} was written ({error.strerror}); look at the library's history before trying again"
+                f"cannot tell whether {target} was written ({error.strerror}); look at its history before trying again"
             ) from error
 
     def remove(self, name: str) -> None:

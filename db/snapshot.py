@@ -64,12 +64,12 @@ class Snapshot:
     """One version: search, rows, captions, vectors, frames."""
 
     def __init__(self, manifest: Manifest, store: SegmentStore) -> None:
-        self._manifest = manifest
+        self.manifest = manifest
         self._store = store
         self._indexes: dict[str, SpaceIndex] = {}
 
     def __len__(self) -> int:
-        return self._manifest.live
+        return self.manifest.live
 
     def __repr__(self) -> str:
         return f"Snapshot(version {self.version}, {len(self)} clips)"
@@ -77,24 +77,24 @@ class Snapshot:
     @property
     def version(self) -> int:
         """The number of this version."""
-        return self._manifest.version
+        return self.manifest.version
 
     @property
     def spaces(self) -> Mapping[str, Space]:
         """The vector spaces by name."""
-        return {space.name: space for space in self._manifest.spaces}
+        return {space.name: space for space in self.manifest.spaces}
 
     @property
     def encoder(self) -> Mapping[str, Any]:
         """What is known of the encoder that made the vectors."""
-        return self._manifest.encoder
+        return self.manifest.encoder
 
     # ---- where things are ------------------------------------------------------------------------------------------
 
     @cached_property
     def row_index(self) -> RowIndex:
         """Ids and deletions of all rows."""
-        segments = self._manifest.segments
+        segments = self.manifest.segments
         ids = [self._store.clip_ids(s) for s in segments]
         dead = [self._store.dead(s) for s in segments]
         starts = np.cumsum([0, *(s.rows for s in segments)])[:-1]
@@ -107,7 +107,7 @@ class Snapshot:
         """Global row of every caption, and each segment's first caption."""
         pieces = [
             self._store.caption_rows(s) + start
-            for s, start in zip(self._manifest.segments, self.row_index.starts, strict=True)
+            for s, start in zip(self.manifest.segments, self.row_index.starts, strict=True)
         ]
         starts = np.cumsum([0, *(len(p) for p in pieces)])[:-1]
         owners = np.concatenate([*pieces, np.zeros(0, np.int64)])
@@ -123,7 +123,7 @@ class Snapshot:
 
     def _segment_of(self, row: int) -> tuple[SegmentEntry, int]:
         number = int(np.searchsorted(self.row_index.starts, row, side="right")) - 1
-        return self._manifest.segments[number], row - self.row_index.starts[number]
+        return self.manifest.segments[number], row - self.row_index.starts[number]
 
     def _space(self, name: str) -> Space:
         try:
@@ -172,7 +172,7 @@ class Snapshot:
         total = 0
         for number, rows in by_segment.items():
             base[number] = total
-            pieces.append(self._store.table(self._manifest.segments[number], "captions", None).take(pa.array(rows)))
+            pieces.append(self._store.table(self.manifest.segments[number], "captions", None).take(pa.array(rows)))
             total += len(rows)
         table = pa.concat_tables(pieces).take(pa.array([base[number] + at for number, at in picked]))
         return table.drop_columns(["row"])
@@ -207,7 +207,7 @@ class Snapshot:
         import pyarrow as pa
 
         keep = self._matching(where)
-        for segment, start in zip(self._manifest.segments, self.row_index.starts, strict=True):
+        for segment, start in zip(self.manifest.segments, self.row_index.starts, strict=True):
             rows = np.flatnonzero(keep[start : start + segment.rows])
             if len(rows):
                 yield from self._store.table(segment, "rows", columns).take(pa.array(rows)).to_batches()
@@ -226,7 +226,7 @@ class Snapshot:
     def _filters(self) -> FilterEngine:
         from db.plan import FilterEngine
 
-        segments = [(s, start) for s, start in zip(self._manifest.segments, self.row_index.starts, strict=True)]
+        segments = [(s, start) for s, start in zip(self.manifest.segments, self.row_index.starts, strict=True)]
         return FilterEngine(
             rows=[self._store.table(s, "rows", None) for s, _ in segments],
             captions=[self._store.table(s, "captions", ["row", "text"]) for s, _ in segments],
@@ -242,7 +242,7 @@ class Snapshot:
         if space.name not in self._indexes:
             from db.plan import SpaceIndex
 
-            blocks = [self._store.vectors(s, space) for s in self._manifest.segments]
+            blocks = [self._store.vectors(s, space) for s in self.manifest.segments]
             self._indexes[space.name] = SpaceIndex(blocks, space.dim)
         return self._indexes[space.name]
 
@@ -297,7 +297,7 @@ class Snapshot:
         names = self._names(first)
         plan = {
             "method": method, "exact": True, "spaces": weights, "rows": int(keep.sum()), "of": len(keep),
-            "segments": len(self._manifest.segments),
+            "segments": len(self.manifest.segments),
             "filter": where if isinstance(where, str) else repr(where) if where else None,
         }  # fmt: skip
         return Hits([list(names[r]) for r in rows], scores, plan)

@@ -92,6 +92,11 @@ class SegmentStore:
         """Remove a segment that no version will have."""
         self._files.remove_folder(f"segments/{entry.id}")
 
+    def discard_deletes(self, bitmaps: Sequence[FileEntry]) -> None:
+        """Remove bitmaps that no version will have."""
+        for entry in bitmaps:
+            self._files.remove(f"deletes/{entry.name}")
+
     # ---- reading ---------------------------------------------------------------------------------------------------
 
     def path(self, entry: SegmentEntry, file: str) -> str:
