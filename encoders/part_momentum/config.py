@@ -70,11 +70,11 @@ class TrainConfig:
     lr: float = 8e-4
     weight_decay: float = 0.05
     warmup: int = 100
-    momentum: float = 0.995  # of the slow copy; 0 for none
+    momentum: float = 0.99  # of the slow copy; 0 for none
     queue: int = 1024  # keys of the slow copy kept as negatives; 0 for none
     part_weight: float = 0.5
     key_weight: float = 0.25  # share of the momentum term in the loss
-    blend: float = 0.4  # share of captions that are the mean of two of the same clip (TMR++)
+    blend: float = 0.0  # share of captions that are the mean of two of the same clip (TMR++)
     styles: bool = True  # captions that name another style are negatives within a class
     seed: int = 0
     device: str = "auto"

@@ -252,7 +252,7 @@ class TrainingSet:
         """The sentences this draw is told by: human ones, styled ones, the class sentence alone, or all its wordings."""
         if item.human and (not item.plain or rng.random() < 0.35):
             return item.human
-        if item.styled and rng.random() < 0.3:
+        if item.styled and rng.random() < 0.4:
             return item.styled
         return item.plain[:1] if rng.random() < 0.2 else item.plain
 
