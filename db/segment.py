@@ -28,6 +28,7 @@ MAGIC = b"RMRAVEC1"
 DELETES_MAGIC = b"RMRADEL1"
 HEADER_BYTES = 4096
 CHECK_ROWS = 4096
+UNIT_TOLERANCE = 1e-3
 _HEADER = struct.Struct("<8sIIQIIII16s16sQQ")  # 88 bytes, a CRC-32 of them follows
 _TAIL = struct.Struct("<8sQ")
 _DELETES = struct.Struct("<8sQQII")  # magic, rows, count, CRC-32 of the bits, zero
@@ -56,8 +57,8 @@ def pack_vectors(vectors: NDArray[np.floating], space: Space, segment: str) -> b
             f"space {space.name!r} holds vectors [N, {space.dim}], not {list(vectors.shape)}; use its encoder"
         )
     norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
-    if len(norms) and not (np.abs(norms - 1) < 1e-2).all():
-        row = int(np.flatnonzero(~(np.abs(norms - 1) < 1e-2))[0])
+    if len(norms) and not (np.abs(norms - 1) < UNIT_TOLERANCE).all():
+        row = int(np.flatnonzero(~(np.abs(norms - 1) < UNIT_TOLERANCE))[0])
         raise RequestError(
             f"vector {row} for space {space.name!r} has length {norms[row]:.3g}, expected 1; normalise it"
         )
@@ -96,15 +97,19 @@ def unpack_vectors(data: mmap.mmap | bytes, space: Space, segment: str, rows: in
     return view[:, : space.dim]
 
 
-def check_pages(data: mmap.mmap | bytes, space: Space, rows: int) -> list[int]:
-    """Numbers of the pages (4,096 rows each) of a block whose checksum does not fit."""
-    step = CHECK_ROWS * space.stride
-    end = HEADER_BYTES + rows * space.stride
+def check_pages(
+    data: mmap.mmap | bytes, space: Space, rows: int, pages: NDArray[np.int64] | None = None
+) -> list[int]:
+    """Those of ``pages`` (all, where not given; 4,096 rows each) of a block whose checksum does not fit."""
+    step, end = CHECK_ROWS * space.stride, HEADER_BYTES + rows * space.stride
     bad = []
-    for page, start in enumerate(range(HEADER_BYTES, end, step)):
-        (check,) = struct.unpack_from("<Q", data, end + 8 * page)
-        if zlib.crc32(data[start : min(start + step, end)]) != check:
-            bad.append(page)
+    with memoryview(data) as view:
+        for page in range(-(-rows // CHECK_ROWS)) if pages is None else pages.tolist():
+            start = HEADER_BYTES + page * step
+            (check,) = struct.unpack_from("<Q", view, end + 8 * page)
+            with view[start : min(start + step, end)] as own:
+                if zlib.crc32(own) != check:
+                    bad.append(page)
     return bad
 
 
@@ -149,7 +154,7 @@ def pack_parquet(table: pa.Table, segment: str) -> bytes:
         {"remora.format": "1", "remora.segment": segment, "remora.rows": str(len(table))}
     )
     out = pa.BufferOutputStream()
-    pq.write_table(table, out, compression="zstd", row_group_size=65_536)
+    pq.write_table(table, out, compression="zstd", row_group_size=65_536, write_page_checksum=True)
     return bytes(out.getvalue())
 
 
@@ -159,7 +164,9 @@ def unpack_parquet(data: bytes, rows: int, name: str, columns: list[str] | None 
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False)
+        table = pq.read_table(
+            pa.BufferReader(data), columns=columns, use_threads=False, page_checksum_verification=True
+        )
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptionError(f"{name} is damaged ({_first_line(error)}); verify the library") from error
     if len(table) != rows:
@@ -191,6 +198,18 @@ def unpack_frame(data: mmap.mmap | bytes, row: int, name: str) -> bytes:
         batch = pa.ipc.open_file(pa.py_buffer(data)).get_batch(row // FRAME_BATCH)
         return bytes(batch.column(0)[row % FRAME_BATCH].as_buffer())
     except (pa.ArrowException, OSError, IndexError, ValueError) as error:
+        raise CorruptionError(f"{name} is damaged ({_first_line(error)}); verify the library") from error
+
+
+def count_frames(data: mmap.mmap | bytes, name: str) -> int:
+    """How many blocks there are."""
+    import pyarrow as pa
+
+    try:
+        reader = pa.ipc.open_file(pa.py_buffer(data))
+        last = reader.num_record_batches - 1
+        return FRAME_BATCH * last + reader.get_batch(last).num_rows if last >= 0 else 0
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptionError(f"{name} is damaged ({_first_line(error)}); verify the library") from error
 
 

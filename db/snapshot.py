@@ -1,8 +1,8 @@
 """A snapshot: one version of a library, read-only, never changing under its reader.
 
 - Opening reads one manifest; row ids, vectors, captions and the filter engine are loaded when first asked for.
-- Exact search: one FAISS flat index a space over all segments; deleted and filtered rows are left out by a bitmap, so k rows
-  come back whenever k match. A filter that keeps few rows gathers them instead.
+- Exact search: one FAISS flat index a space over all segments; deleted and filtered rows are left out before, so k rows come
+  back whenever k match. How is said in ``db.plan``.
 - Ties are broken by clip id: the same library gives the same answer.
 """
 
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from db import schema
 from db.errors import CorruptionError, RequestError
-from db.filters import Filter
+from db.filters import COLUMNS, Filter
 from db.manifest import Manifest, SegmentEntry
 from db.space import Space
 from db.store import SegmentStore
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from db.plan import FilterEngine, SpaceIndex
 
 Plan = dict[str, Any]
+FILTERABLE = tuple(name for name in COLUMNS if name != "caption")
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,14 @@ class RowIndex:
     starts: tuple[int, ...]
 
     @cached_property
+    def live(self) -> NDArray[np.bool_]:
+        """The rows that are not dead."""
+        return ~self.dead
+
+    @cached_property
     def by_id(self) -> dict[str, int]:
         """Global row of every live id."""
-        live = np.flatnonzero(~self.dead)
+        live = np.flatnonzero(self.live)
         return dict(zip(self.ids[live].tolist(), live.tolist(), strict=True))
 
 
@@ -135,7 +142,14 @@ class Snapshot:
 
     def rows(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Metadata rows of clips, in the order of ``ids``."""
+        self._check_columns(columns)
         return self._gather([self._locate(i) for i in ids], "rows", columns)
+
+    def _check_columns(self, columns: Sequence[str] | None) -> None:
+        known = schema.row_schema().names
+        unknown = sorted(set(columns or ()) - set(known))
+        if unknown:
+            raise RequestError(f"rows have no column {unknown[0]!r}; there are {', '.join(known)}")
 
     def _gather(self, rows: Sequence[int], kind: str, columns: Sequence[str] | None) -> pa.Table:
         import pyarrow as pa
@@ -182,7 +196,9 @@ class Snapshot:
         texts = []
         for caption_id in caption_ids:
             clip_id, _, number = caption_id.rpartition("#")
-            found = self.captions([clip_id])["text"].to_pylist()
+            found = self.captions([clip_id])["text"].to_pylist() if clip_id else []
+            if not number.isdecimal() or int(number) >= len(found):
+                raise RequestError(f"no caption {caption_id!r}; ids of captions are clip_id#n, as a search gives them")
             texts.append(found[int(number)])
         return texts
 
@@ -192,9 +208,12 @@ class Snapshot:
         if wanted.rows_of != "rows":
             raise RequestError(f"space {space!r} holds captions, not clips; use a motion space")
         out = np.zeros((len(ids), wanted.dim), np.float32)
-        for at, clip_id in enumerate(ids):
-            segment, row = self._segment_of(self._locate(clip_id))
-            out[at] = self._store.vectors(segment, wanted)[row]
+        rows = np.array([self._locate(clip_id) for clip_id in ids], np.int64)
+        numbers = np.searchsorted(self.row_index.starts, rows, side="right") - 1
+        for number in np.unique(numbers):
+            mine = np.flatnonzero(numbers == number)
+            own = rows[mine] - self.row_index.starts[number]
+            out[mine] = self._store.vectors(self.manifest.segments[number], wanted, own)[own]
         return out
 
     def frames(self, clip_id: str) -> bytes:
@@ -206,6 +225,7 @@ class Snapshot:
         """All live rows that match, in batches of one segment or less."""
         import pyarrow as pa
 
+        self._check_columns(columns)
         keep = self._matching(where)
         for segment, start in zip(self.manifest.segments, self.row_index.starts, strict=True):
             rows = np.flatnonzero(keep[start : start + segment.rows])
@@ -228,21 +248,21 @@ class Snapshot:
 
         segments = [(s, start) for s, start in zip(self.manifest.segments, self.row_index.starts, strict=True)]
         return FilterEngine(
-            rows=[self._store.table(s, "rows", None) for s, _ in segments],
+            rows=[self._store.table(s, "rows", FILTERABLE) for s, _ in segments],
             captions=[self._store.table(s, "captions", ["row", "text"]) for s, _ in segments],
             starts=self.row_index.starts,
         )
 
     def _matching(self, where: str | Filter | None) -> NDArray[np.bool_]:
         """Live rows [N] that pass the filter."""
-        live = ~self.row_index.dead
+        live = self.row_index.live
         return live if where is None else live & self._filters.mask(where, len(live))
 
     def _index(self, space: Space) -> SpaceIndex:
         if space.name not in self._indexes:
             from db.plan import SpaceIndex
 
-            blocks = [self._store.vectors(s, space) for s in self.manifest.segments]
+            blocks = [self._store.vectors(s, space, None) for s in self.manifest.segments]
             self._indexes[space.name] = SpaceIndex(blocks, space.dim)
         return self._indexes[space.name]
 
@@ -278,29 +298,39 @@ class Snapshot:
         Raises:
             RequestError: unknown space, wrong width, k below 1.  FilterError: the filter cannot be read.
         """
-        from db.plan import best_rows
+        from db.plan import Part, best_rows
 
-        weights = {space: 1.0} if isinstance(space, str) else dict(space)
-        asked = {space: queries} if isinstance(space, str) else queries
-        if k < 1 or not weights:
-            raise RequestError(f"k is {k} and {len(weights)} spaces are asked; give k of at least 1 and a space")
+        weights = {space: 1.0} if isinstance(space, str) else {name: float(weight) for name, weight in space.items()}
+        if int(k) != k or k < 1 or not weights or not all(abs(w) < 1e6 for w in weights.values()):
+            raise RequestError(f"k is {k} and the weights are {weights}; give a whole k of at least 1 and weights below 1e6")
         spaces = {name: self._space(name) for name in weights}
         if len({s.rows_of for s in spaces.values()}) > 1:
             raise RequestError("spaces of clips and of captions cannot be searched together; ask them one by one")
-        arrays = {name: self._queries(asked, name, spaces[name]) for name in spaces}
+        arrays = self._asked(space, queries, spaces)
         first = next(iter(spaces.values()))
         keep = self._matching(where)
         if first.rows_of == "captions":
             keep = keep[self._caption_owner[0]]
-        parts = [(self._index(spaces[name]), arrays[name], weights[name]) for name in spaces]
-        rows, scores, method = best_rows(parts, keep, k, self._names(first))
         names = self._names(first)
+        parts = [Part(self._index(spaces[name]), arrays[name], weights[name]) for name in spaces]
+        rows, scores, method = best_rows(parts, keep, int(k), names)
         plan = {
-            "method": method, "exact": True, "spaces": weights, "rows": int(keep.sum()), "of": len(keep),
-            "segments": len(self.manifest.segments),
+            "method": method, "exact": True, "spaces": weights, "rows": int(np.count_nonzero(keep)), "of": len(keep),
+            "segments": len(self.manifest.segments), "filtered": where is not None,
             "filter": where if isinstance(where, str) else repr(where) if where else None,
         }  # fmt: skip
         return Hits([list(names[r]) for r in rows], scores, plan)
+
+    def _asked(self, space: object, queries: Any, spaces: Mapping[str, Space]) -> dict[str, NDArray[np.float32]]:
+        """The queries [n, D] of each space; as many everywhere."""
+        given = {space: queries} if isinstance(space, str) else queries
+        if not isinstance(given, Mapping) or set(given) != set(spaces):
+            raise RequestError(f"give queries as one array a space, for {', '.join(spaces)}")
+        arrays = {name: self._queries(given, name, spaces[name]) for name in spaces}
+        if len({len(array) for array in arrays.values()}) > 1:
+            counts = {name: len(array) for name, array in arrays.items()}
+            raise RequestError(f"the spaces are asked for different numbers of queries, {counts}; give equally many")
+        return arrays
 
     def _queries(self, asked: Any, name: str, space: Space) -> NDArray[np.float32]:
         vectors = np.ascontiguousarray(asked[name], np.float32)
@@ -313,9 +343,13 @@ class Snapshot:
         return vectors
 
     def scores(self, space: str, queries: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float32]:
-        """Inner products [n, len(ids)] of queries [n, D] with clips."""
+        """Inner products [n, len(ids)] of queries [n, D] with clips; the very numbers that :meth:`search` gives."""
+        from db.plan import row_products
+
         wanted = self._space(space)
-        return self._queries({space: queries}, space, wanted) @ self.vectors(ids, space).T
+        vectors = self.vectors(ids, space)
+        asked = self._queries({space: queries}, space, wanted)
+        return np.array([row_products(vectors, query) for query in asked], np.float32).reshape(len(asked), len(ids))
 
     def check_live(self) -> None:
         """Raise CorruptionError when the counts of the manifest and the bitmaps disagree."""

@@ -1,12 +1,15 @@
 """Segments on disk and in memory: written once, read lazily, shared by all snapshots of a library.
 
 - A segment never changes, so what was read of it can be kept; deletions are files of their own.
-- Every file's size is checked when it is opened, vector blocks by header and tail; ``verify`` reads every byte.
+- Every file's size is checked when it is opened, vector blocks by header and tail; the checksum of a page of vectors or of a
+  table is checked when it is first read, so that a damaged one is an error and never an answer. ``verify`` reads every byte.
+- Readers in several threads share a store: what is kept of a segment is only added to, or changed under a lock.
 """
 
 from __future__ import annotations
 
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -36,6 +39,8 @@ class SegmentStore:
         self._maps: dict[str, mmap.mmap] = {}
         self._tables: OrderedDict[tuple[str, str, tuple[str, ...] | None], pa.Table] = OrderedDict()
         self._ids: dict[str, NDArray[np.object_]] = {}
+        self._sound: dict[str, NDArray[np.bool_]] = {}  # pages of vector blocks whose checksum was found right
+        self._lock = threading.Lock()
 
     # ---- writing ---------------------------------------------------------------------------------------------------
 
@@ -123,18 +128,20 @@ class SegmentStore:
     def table(self, entry: SegmentEntry, kind: str, columns: Sequence[str] | None) -> pa.Table:
         """The "rows" or "captions" of a segment; the last ones read are kept."""
         key = (entry.id, kind, tuple(columns) if columns is not None else None)
-        if key in self._tables:
-            self._tables.move_to_end(key)
-            return self._tables[key]
+        with self._lock:
+            if key in self._tables:
+                self._tables.move_to_end(key)
+                return self._tables[key]
         name = self.path(entry, f"{kind}.parquet")
         self._checked_size(name, entry.file(f"{kind}.parquet"))
         rows = entry.rows if kind == "rows" else entry.captions
         table = segment.unpack_parquet(
             self._files.read(name), rows, str(self._files.root / name), list(columns) if columns is not None else None
         )
-        self._tables[key] = table
-        while len(self._tables) > TABLES_KEPT:
-            self._tables.popitem(last=False)
+        with self._lock:
+            self._tables[key] = table
+            while len(self._tables) > TABLES_KEPT:
+                self._tables.popitem(last=False)
         return table
 
     def empty(self, kind: str, columns: Sequence[str] | None) -> pa.Table:
@@ -146,7 +153,8 @@ class SegmentStore:
         """Ids of a segment's rows."""
         if entry.id not in self._ids:
             column = self.table(entry, "rows", ["clip_id"])["clip_id"]
-            self._tables.pop((entry.id, "rows", ("clip_id",)), None)
+            with self._lock:
+                self._tables.pop((entry.id, "rows", ("clip_id",)), None)
             self._ids[entry.id] = np.array(column.to_pylist(), object)
         return self._ids[entry.id]
 
@@ -162,12 +170,27 @@ class SegmentStore:
         self._checked_size(name, entry.deletes)
         return segment.unpack_deletes(self._files.read(name), entry.rows, str(self._files.root / name))
 
-    def vectors(self, entry: SegmentEntry, space: Space) -> NDArray[np.floating[Any]]:
-        """A view [rows, D] of a segment's vectors."""
+    def vectors(
+        self, entry: SegmentEntry, space: Space, rows: NDArray[np.int64] | None
+    ) -> NDArray[np.floating[Any]]:
+        """A view [N, D] of a segment's vectors; the checksums of the pages with ``rows``, or of all pages, are right."""
         file = segment.vector_file(space)
-        rows = entry.rows if space.rows_of == "rows" else entry.captions
-        name = str(self._files.root / self.path(entry, file))
-        return segment.unpack_vectors(self.map(entry, file), space, entry.id, rows, name)
+        count = entry.rows if space.rows_of == "rows" else entry.captions
+        name = self.path(entry, file)
+        data = self.map(entry, file)
+        view = segment.unpack_vectors(data, space, entry.id, count, str(self._files.root / name))
+        sound = self._sound.setdefault(name, np.zeros(-(-count // segment.CHECK_ROWS), bool))
+        pages = np.arange(len(sound)) if rows is None else np.unique(rows // segment.CHECK_ROWS)
+        new = pages[~sound[pages]]
+        bad = segment.check_pages(data, space, count, new)
+        if bad:
+            first = bad[0] * segment.CHECK_ROWS
+            last = min(first + segment.CHECK_ROWS, count) - 1
+            raise CorruptionError(
+                f"{self._files.root / name}: vectors {first} to {last} are damaged; restore it from a copy of the library"
+            )
+        sound[new] = True
+        return view
 
     def frame(self, entry: SegmentEntry, row: int) -> bytes:
         """The opaque block of a row."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from db import manifest as manifests
 from db import segment
-from db.errors import CorruptionError, LibraryError
+from db.errors import LibraryError
 from db.files import Files
-from db.manifest import FileEntry, Manifest
+from db.manifest import FileEntry, Manifest, SegmentEntry
 from db.snapshot import Snapshot
 from db.store import SegmentStore
 
@@ -105,13 +105,30 @@ def _check_rows(manifest: Manifest, store: SegmentStore) -> list[str]:
             problems.append("the live clips are not those the manifest was made for")
         for space in manifest.spaces:
             for entry in manifest.segments:
-                vectors = np.asarray(store.vectors(entry, space), np.float32)
+                vectors = np.asarray(store.vectors(entry, space, None), np.float32)
                 norms = np.linalg.norm(vectors, axis=1)
-                bad = np.flatnonzero(~(np.abs(norms - 1) < 1e-2))
+                bad = np.flatnonzero(~(np.abs(norms - 1) < segment.UNIT_TOLERANCE))
                 if len(bad):
                     problems.append(
                         f"segments/{entry.id}: vector {bad[0]} of {space.name} has length {norms[bad[0]]:.3g}"
                     )
-    except CorruptionError as error:
+        for entry in manifest.segments:
+            problems += _check_captions_and_frames(entry, store)
+    except LibraryError as error:
         problems.append(str(error))
+    return problems
+
+
+def _check_captions_and_frames(entry: SegmentEntry, store: SegmentStore) -> list[str]:
+    """Captions stand in the order of their clips and name them; there is a block of frames for every row."""
+    problems = []
+    said = store.table(entry, "captions", ["row", "clip_id"])
+    owners = np.asarray(said["row"].to_numpy(), np.int64)
+    if len(owners) and (owners[0] < 0 or owners[-1] >= entry.rows or (np.diff(owners) < 0).any()):
+        problems.append(f"segments/{entry.id}/captions.parquet: its rows do not follow those of the clips")
+    elif (store.clip_ids(entry)[owners] != np.array(said["clip_id"].to_pylist(), object)).any():
+        problems.append(f"segments/{entry.id}/captions.parquet: a caption names another clip than its row does")
+    frames = segment.count_frames(store.map(entry, "frames.arrow"), store.path(entry, "frames.arrow"))
+    if frames != entry.rows:
+        problems.append(f"segments/{entry.id}/frames.arrow: has {frames} blocks, expected {entry.rows}")
     return problems
