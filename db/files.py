@@ -16,6 +16,7 @@ import mmap
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from db.errors import CommitUncertain, CorruptionError, LibraryError, WriteError
@@ -100,20 +101,23 @@ class Files:
         except (OSError, ValueError) as error:
             raise self._unreadable(self._path(name), error) from error
         finally:
-            os.close(descriptor)
+            with suppress(OSError):  # nothing was written through it
+                os.close(descriptor)
 
     def _open(self, name: str) -> int:
         path = self._path(name)
         try:
             descriptor = os.open(path, _READ_FLAGS)
+            plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
         except FileNotFoundError:
             raise
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise CorruptionError(f"{path} is a symbolic link, which is not followed; copy its target here") from error
             raise self._unreadable(path, error) from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
+        if not plain:
+            with suppress(OSError):
+                os.close(descriptor)
             raise CorruptionError(f"{path} is not a plain file; move it away and restore the right one from a copy")
         return descriptor
 

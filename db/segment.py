@@ -154,7 +154,7 @@ def pack_parquet(table: pa.Table, segment: str) -> bytes:
         {"remora.format": "1", "remora.segment": segment, "remora.rows": str(len(table))}
     )
     out = pa.BufferOutputStream()
-    pq.write_table(table, out, compression="zstd", row_group_size=65_536, write_page_checksum=True)
+    pq.write_table(table, out, compression="zstd", row_group_size=65_536)
     return bytes(out.getvalue())
 
 
@@ -164,9 +164,7 @@ def unpack_parquet(data: bytes, rows: int, name: str, columns: list[str] | None 
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(
-            pa.BufferReader(data), columns=columns, use_threads=False, page_checksum_verification=True
-        )
+        table = pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptionError(f"{name} is damaged ({_first_line(error)}); verify the library") from error
     if len(table) != rows:

@@ -1,8 +1,9 @@
 """Segments on disk and in memory: written once, read lazily, shared by all snapshots of a library.
 
 - A segment never changes, so what was read of it can be kept; deletions are files of their own.
-- Every file's size is checked when it is opened, vector blocks by header and tail; the checksum of a page of vectors or of a
-  table is checked when it is first read, so that a damaged one is an error and never an answer. ``verify`` reads every byte.
+- Every file's size is checked when it is opened, vector blocks by header and tail; a page of vectors is held
+  against its checksum, a table against its hash, when it is first read: a damaged one is an error and never an answer.
+  Frames, which may be large, are not; ``verify`` reads every byte.
 - Readers in several threads share a store: what is kept of a segment is only added to, or changed under a lock.
 """
 
@@ -40,6 +41,7 @@ class SegmentStore:
         self._tables: OrderedDict[tuple[str, str, tuple[str, ...] | None], pa.Table] = OrderedDict()
         self._ids: dict[str, NDArray[np.object_]] = {}
         self._sound: dict[str, NDArray[np.bool_]] = {}  # pages of vector blocks whose checksum was found right
+        self._hashed: set[str] = set()  # tables whose hash was found right
         self._lock = threading.Lock()
 
     # ---- writing ---------------------------------------------------------------------------------------------------
@@ -133,11 +135,14 @@ class SegmentStore:
                 self._tables.move_to_end(key)
                 return self._tables[key]
         name = self.path(entry, f"{kind}.parquet")
-        self._checked_size(name, entry.file(f"{kind}.parquet"))
+        listed, full = entry.file(f"{kind}.parquet"), str(self._files.root / name)
+        self._checked_size(name, listed)
+        data = self._files.read(name)
+        if name not in self._hashed and segment.digest(data) != listed.blake2b:
+            raise CorruptionError(f"{full} is damaged: its content does not fit its hash; restore it from a copy")
+        self._hashed.add(name)
         rows = entry.rows if kind == "rows" else entry.captions
-        table = segment.unpack_parquet(
-            self._files.read(name), rows, str(self._files.root / name), list(columns) if columns is not None else None
-        )
+        table = segment.unpack_parquet(data, rows, full, list(columns) if columns is not None else None)
         with self._lock:
             self._tables[key] = table
             while len(self._tables) > TABLES_KEPT:

@@ -62,9 +62,9 @@ class TrainConfig:
     name: str = "part-momentum-small"
     model: ModelConfig = field(default_factory=lambda: SMALL)
     wordings: str = ""  # folder with wordings.parquet and style_wordings.parquet
-    synthetic: int = 800  # procedurally generated clips beside the real ones
+    synthetic: int = 200  # procedurally generated clips beside the real ones
     exclude_sources: tuple[str, ...] = ()
-    steps: int = 1000
+    steps: int = 600
     batch: int = 128
     max_frames: int = 120
     lr: float = 8e-4
@@ -75,6 +75,7 @@ class TrainConfig:
     part_weight: float = 0.5
     key_weight: float = 0.25  # share of the momentum term in the loss
     blend: float = 0.0  # share of captions that are the mean of two of the same clip (TMR++)
+    styled: float = 0.2  # share of captions with a style phrase, where a clip has a style
     styles: bool = True  # captions that name another style are negatives within a class
     seed: int = 0
     device: str = "auto"
@@ -84,7 +85,7 @@ class TrainConfig:
 
 def control(config: TrainConfig) -> TrainConfig:
     """The whole-body baseline of the same data, steps and size: no parts, no momentum, same-class negatives masked."""
-    return replace(config, model=WHOLE_BODY, momentum=0.0, queue=0, part_weight=0.0, blend=0.0, styles=False)
+    return replace(config, model=WHOLE_BODY, momentum=0.0, queue=0, part_weight=0.0, styles=False)
 
 
 def read_config(path: Path) -> ModelConfig:

@@ -228,9 +228,19 @@ class TrainingSet:
         return self._texts[key]
 
     def draw(
-        self, batch: int, rng: np.random.Generator, *, max_frames: int, augment: bool = True, blend: float = 0.0
+        self,
+        batch: int,
+        rng: np.random.Generator,
+        *,
+        max_frames: int,
+        augment: bool = True,
+        styled: float = 0.2,
+        blend: float = 0.0,
     ) -> Batch:
-        """One batch: ``batch`` clips without repetition, one caption each, a share ``blend`` of them the mean of two."""
+        """One batch: ``batch`` clips without repetition, one caption each.
+
+        A share ``styled`` of the captions of clips with a style name it, a share ``blend`` of all is the mean of two.
+        """
         rows = rng.choice(len(self.items), size=min(batch, len(self.items)), replace=False, p=self.weights)
         features, captions, partners, groups = [], [], [], []
         for row in rows:
@@ -238,7 +248,7 @@ class TrainingSet:
             mirror = augment and rng.random() < 0.5
             x = mirror_features(item.features, self.spec) if mirror else item.features
             features.append(vary(x, rng, self, max_frames) if augment else x[:max_frames])
-            pool = self._pool(item, rng)
+            pool = self._pool(item, rng, styled)
             pair = np.array([pool[rng.integers(len(pool))]] * 2)
             if rng.random() < blend:
                 pair[1] = pool[rng.integers(len(pool))]
@@ -248,11 +258,11 @@ class TrainingSet:
             groups.append(item.group[int(mirror)])
         return self._collate([self.items[r] for r in rows], features, (captions, partners), groups)
 
-    def _pool(self, item: Item, rng: np.random.Generator) -> tuple[int, ...]:
+    def _pool(self, item: Item, rng: np.random.Generator, styled: float) -> tuple[int, ...]:
         """The sentences this draw is told by: human ones, styled ones, the class sentence alone, or all its wordings."""
         if item.human and (not item.plain or rng.random() < 0.35):
             return item.human
-        if item.styled and rng.random() < 0.4:
+        if item.styled and rng.random() < styled:
             return item.styled
         return item.plain[:1] if rng.random() < 0.2 else item.plain
 

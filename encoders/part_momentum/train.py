@@ -88,7 +88,9 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     for step in range(first, config.steps):
         rng = np.random.default_rng([config.seed, step])
         torch.manual_seed(config.seed * 1_000_003 + step)
-        batch = data.draw(config.batch, rng, max_frames=config.max_frames, blend=config.blend)
+        batch = data.draw(
+            config.batch, rng, max_frames=config.max_frames, styled=config.styled, blend=config.blend
+        )
         batch = move(batch, device.name)
         for group in optimiser.param_groups:
             group["lr"] = config.lr * schedule(step, config)
