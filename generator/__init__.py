@@ -1,0 +1,1 @@
+"""Sentences and exemplars to new motion: tokens, masked and residual transformers, guidance."""

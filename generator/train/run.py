@@ -1,0 +1,172 @@
+"""A run folder: checkpoint, history, curves; safetensors and JSON, replaced atomically, so that a killed run resumes.
+
+- Whatever has a ``state_dict`` of tensors is kept: model, its averaged copy, codebooks (with their counts and started flag).
+- A step's batch and dropout depend on seed and step alone: a resumed run draws what an unbroken one would have drawn.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from encoders.device import choose_device
+from generator.errors import GeneratorError
+from generator.train.config import RunConfig
+
+
+class Run:
+    """Optimiser, averaged weights and files of one training."""
+
+    def __init__(self, config: RunConfig, model: nn.Module) -> None:
+        self.config = config
+        self.out = Path(config.out)
+        self.device = choose_device(config.device)
+        self.model = model.to(self.device.name)
+        self.averaged = copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False) if config.ema else self.model
+        matrices = [p for p in model.parameters() if p.ndim >= 2]
+        others = [p for p in model.parameters() if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
+        self.step, self.best_step, self.best_score = 0, 0, -math.inf
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._resume()
+
+    def steps(self) -> Iterator[tuple[int, np.random.Generator]]:
+        """Step numbers still to do, each with its own random generator; torch is seeded too and the rate set."""
+        for step in range(self.step, self.config.steps):
+            torch.manual_seed(self.config.seed * 1_000_003 + step)
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.config.lr * schedule(step, self.config)
+            self.model.train()
+            yield step, np.random.default_rng([self.config.seed, step])
+
+    def update(self, loss: torch.Tensor) -> float:
+        """One optimiser step with clipped gradients; the averaged weights follow. GeneratorError when the loss is not finite."""
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise GeneratorError(f"the loss is {value} at step {self.step}; lower lr (now {self.config.lr}) and resume")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimiser.step()
+        self.step += 1
+        if self.config.ema:
+            self._follow()
+        return value
+
+    @property
+    def due(self) -> bool:
+        """Whether the step just done is to be validated."""
+        return self.step % self.config.eval_every == 0 or self.step == self.config.steps
+
+    def record(self, scalars: Mapping[str, float]) -> bool:
+        """Write history and checkpoint; whether ``scalars["score"]`` (higher is better) is the best so far."""
+        best = scalars["score"] > self.best_score
+        if best:
+            self.best_step, self.best_score = self.step, float(scalars["score"])
+        with (self.out / "history.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": self.step, **scalars}) + "\n")
+        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        if self.config.ema:
+            tensors |= {f"averaged/{k}": v for k, v in self.averaged.state_dict().items()}
+        for row, slots in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{row}/{slot}": torch.as_tensor(v) for slot, v in slots.items()}
+        tensors["state/step"] = torch.tensor(self.step)
+        tensors["state/best_step"] = torch.tensor(self.best_step)
+        tensors["state/best_score"] = torch.tensor(self.best_score, dtype=torch.float64)
+        save_tensors(tensors, self.out / "checkpoint.safetensors")
+        return best
+
+    def _resume(self) -> None:
+        path = self.out / "checkpoint.safetensors"
+        settings = json.dumps(asdict(self.config), indent=2, sort_keys=True, default=str)
+        if not path.is_file():
+            write_text(self.out / "run.json", settings + "\n")
+            return
+        loaded = load_file(path)
+
+        def part(prefix: str) -> dict[str, torch.Tensor]:
+            return {k.removeprefix(prefix): v for k, v in loaded.items() if k.startswith(prefix)}
+
+        try:
+            self.model.load_state_dict(part("model/"))
+            if self.config.ema:
+                self.averaged.load_state_dict(part("averaged/"))
+        except RuntimeError as error:
+            raise GeneratorError(f"{path} is of another configuration; give a fresh --out ({error})") from error
+        state = self.optimiser.state_dict()
+        state["state"] = {}
+        for key, value in part("optimiser/").items():
+            row, slot = key.split("/")
+            state["state"].setdefault(int(row), {})[slot] = value
+        self.optimiser.load_state_dict(state)
+        self.step, self.best_step = int(loaded["state/step"]), int(loaded["state/best_step"])
+        self.best_score = float(loaded["state/best_score"])
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        decay = min(self.config.ema, (self.step + 1) / (self.step + 10))
+        new = dict(self.model.named_parameters())
+        for name, value in self.averaged.named_parameters():
+            value.lerp_(new[name], 1 - decay)
+        buffers = dict(self.model.named_buffers())
+        for name, value in self.averaged.named_buffers():
+            value.copy_(buffers[name])
+
+
+def schedule(step: int, config: RunConfig) -> float:
+    """Linear warm-up, then half a cosine down to 1 % of the rate."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    share = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors so that ``path`` is the old file or the whole new one."""
+    partial = path.with_name(path.name + ".partial")
+    save_file({k: v.detach().clone().contiguous().cpu() for k, v in tensors.items()}, partial)
+    partial.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text so that ``path`` is the old file or the whole new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def read_history(out: Path) -> list[dict[str, float]]:
+    """The records of a run, oldest first."""
+    path = out / "history.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def draw_curves(out: Path) -> Path | None:
+    """Everything in the history over steps as ``curves.png``; None where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    history = read_history(out)
+    names = sorted({key for record in history for key in record} - {"step"})
+    figure: Any = Figure(figsize=(3.2 * max(1, len(names)), 2.8), layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, max(1, len(names)))), names, strict=False):
+        points = [(r["step"], r[name]) for r in history if name in r]
+        axes.plot(*zip(*points, strict=True))
+        axes.set_title(name)
+        axes.set_xlabel("step")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(out / "curves.png", dpi=100)
+    return out / "curves.png"
