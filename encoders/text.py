@@ -88,6 +88,10 @@ class TextTower(Protocol):
         """Unit vectors [N, dim], float32."""
         ...
 
+    def encode_words(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """What ``encode`` gives, and the states [n_i, width] of each sentence's pieces, first and last included; float32."""
+        ...
+
 
 def load_text_tower(name: str = MINILM, device: str = "cpu") -> TextTower:
     """The tower called ``name``: "minilm", or "clip:" followed by a folder or hub id; TextTowerError with the remedy."""
@@ -140,19 +144,35 @@ class MiniLMTower:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [N, 384]; longer sentences than 256 word pieces are cut there."""
-        import torch
-
         batches = []
         for rows in _by_length(texts, 64):
-            encoded = self._tokenizer.encode_batch([texts[i] for i in rows])
-            ids = torch.tensor([e.ids for e in encoded], device=self._device)
-            mask = torch.tensor([e.attention_mask for e in encoded], device=self._device)
-            with torch.inference_mode():
-                states = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
-                weights = mask[..., None].to(states.dtype)
-                mean = (states * weights).sum(1) / weights.sum(1)
-            batches.append((rows, torch.nn.functional.normalize(mean, dim=-1)))
+            pooled, _, _ = self._states([texts[i] for i in rows])
+            batches.append((rows, pooled))
         return _in_order(batches, len(texts), self.dim)
+
+    def encode_words(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Unit vectors [N, 384], and the states [n_i, 384] of each sentence's word pieces, [CLS] and [SEP] included."""
+        words: list[NDArray[np.float32]] = [np.zeros((0, self.dim), np.float32)] * len(texts)
+        batches = []
+        for rows in _by_length(texts, 64):
+            pooled, states, mask = self._states([texts[i] for i in rows])
+            batches.append((rows, pooled))
+            for row, state, real in zip(rows, states.float().cpu().numpy(), mask.cpu().numpy(), strict=True):
+                words[row] = state[real > 0]
+        return _in_order(batches, len(texts), self.dim), words
+
+    def _states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Unit means [B, D], states [B, n, D] and which of them are real [B, n]."""
+        import torch
+
+        encoded = self._tokenizer.encode_batch(list(texts))
+        ids = torch.tensor([e.ids for e in encoded], device=self._device)
+        mask = torch.tensor([e.attention_mask for e in encoded], device=self._device)
+        with torch.inference_mode():
+            states: torch.Tensor = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+            weights = mask[..., None].to(states.dtype)
+            mean = (states * weights).sum(1) / weights.sum(1)
+        return torch.nn.functional.normalize(mean, dim=-1), states, mask
 
 
 class ClipTower:
@@ -199,6 +219,19 @@ class ClipTower:
                 vectors = self._model(**tokens).text_embeds
             batches.append((rows, torch.nn.functional.normalize(vectors, dim=-1)))
         return _in_order(batches, len(texts), self.dim)
+
+    def encode_words(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Unit vectors [N, dim], and the states [n_i, width] of each sentence's pieces, start and end of text included."""
+        import torch
+
+        words: list[NDArray[np.float32]] = []
+        for text in texts:
+            tokens: Any = self._tokenizer([text], truncation=True, max_length=self._max_tokens, return_tensors="pt").to(
+                self._device
+            )
+            with torch.inference_mode():
+                words.append(self._model(**tokens).last_hidden_state[0].float().cpu().numpy())
+        return self.encode(texts), words
 
 
 def _quieten_transformers() -> None:

@@ -185,7 +185,9 @@ class Tokenizer(nn.Module):
         out: dict[str, Tensor] = {}
         for kind, rows in self._kinds().items():
             stack = torch.cat([self._row(x, row) for row in rows])
-            out |= dict(zip(rows, self.encoders[kind](stack, mask.repeat(len(rows), 1, 1)).chunk(len(rows)), strict=True))
+            out |= dict(
+                zip(rows, self.encoders[kind](stack, mask.repeat(len(rows), 1, 1)).chunk(len(rows)), strict=True)
+            )
         return torch.stack([out[row] for row in self.config.rows], 1)
 
     def quantise(self, latents: Tensor, mask: Tensor) -> Quantised:
@@ -251,7 +253,9 @@ class Tokenizer(nn.Module):
             if not all(lengths):
                 raise GeneratorError(f"a clip needs at least {self.config.patch} frames to become a token")
             x, mask = batch_frames([f for f in frames[start : start + 64]], self.config.patch)
-            ids = self.quantise(self.latents(x.to(self.mean.device), mask.to(self.mean.device)), mask.to(self.mean.device))
+            ids = self.quantise(
+                self.latents(x.to(self.mean.device), mask.to(self.mean.device)), mask.to(self.mean.device)
+            )
             out += [ids.ids[i, :, :n].cpu().numpy().astype(np.int16) for i, n in enumerate(lengths)]
         return out
 

@@ -38,7 +38,9 @@ def load_tokenizer(folder: Path, device: str = "cpu") -> Tokenizer:
     return model.to(device).eval()
 
 
-def save_model(model: nn.Module, folder: Path, config: Mapping[str, object], *, keep_float: tuple[str, ...] = ()) -> None:
+def save_model(
+    model: nn.Module, folder: Path, config: Mapping[str, object], *, keep_float: tuple[str, ...] = ()
+) -> None:
     """Half-precision weights (``keep_float``: prefixes kept single) and ``config`` as config.json, replaced atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
@@ -98,7 +100,9 @@ def fingerprint(folder: Path) -> str:
     """32 hex digits over weights and configuration of a folder."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update((folder / "model.safetensors").read_bytes())
-    digest.update(json.dumps(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model"], sort_keys=True).encode())
+    digest.update(
+        json.dumps(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model"], sort_keys=True).encode()
+    )
     return digest.hexdigest()
 
 

@@ -9,12 +9,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,11 +21,11 @@ from numpy.typing import NDArray
 from encoders.errors import EncoderError
 from encoders.part_momentum.loss import Labels
 from encoders.text import LEXICAL_DIM, TextTower, lexical_features
+from encoders.wordings import WordingBank, with_style
 from motion import SMPL_22, Clip, to_smpl22
 from motion.features import FeatureSpec, joints_to_features, mirror_features
 from motion.geometry import resample, swap_sides, to_reference_bones
 
-HELD_OUT_WORDINGS = 3  # a class
 STYLE_SENTENCES = 16  # a class and style
 
 
@@ -105,44 +103,6 @@ class Item:
     human: tuple[int, ...]  # rows in the sentence table
     plain: tuple[int, ...]  # class sentence and wordings
     styled: tuple[int, ...]  # the same with a style phrase
-
-
-@dataclass(frozen=True)
-class WordingBank:
-    """Other ways to say a class, and phrases that name a style."""
-
-    classes: Mapping[str, tuple[str, ...]]
-    held_out: Mapping[str, tuple[str, ...]]
-    styles: Mapping[str, tuple[str, ...]]
-
-
-def read_wordings(folder: Path | None) -> WordingBank:
-    """``wordings.parquet`` and ``style_wordings.parquet`` of ``folder``; an empty bank where it is None."""
-    if folder is None:
-        return WordingBank({}, {}, {})
-    import pyarrow.parquet as pq
-
-    classes: dict[str, list[str]] = defaultdict(list)
-    styles: dict[str, list[str]] = defaultdict(list)
-    try:
-        for row in pq.read_table(folder / "wordings.parquet").to_pylist():
-            classes[row["class_id"]].append(row["wording"])
-        for row in pq.read_table(folder / "style_wordings.parquet").to_pylist():
-            styles[row["style"]].append(row["wording"])
-    except (OSError, KeyError) as error:
-        raise EncoderError(
-            f"cannot read the wordings in {folder}: {error}; give a folder with wordings.parquet"
-        ) from error
-    kept, held = {}, {}
-    for name, wordings in classes.items():
-        order = sorted(wordings, key=lambda w: hashlib.sha256(f"{name}|{w}".encode()).digest())
-        held[name], kept[name] = tuple(order[:HELD_OUT_WORDINGS]), tuple(order[HELD_OUT_WORDINGS:])
-    return WordingBank(kept, held, {style: tuple(w) for style, w in styles.items()})
-
-
-def with_style(sentence: str, phrase: str) -> str:
-    """An action sentence with a style phrase behind it."""
-    return f"{sentence.rstrip('. ')}, {phrase}"
 
 
 class TrainingSet:

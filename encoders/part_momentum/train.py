@@ -27,11 +27,12 @@ from encoders.device import choose_device
 from encoders.errors import EncoderError
 from encoders.part_momentum.checkpoint import Checkpoint, draw_curves, write_atomically
 from encoders.part_momentum.config import TrainConfig
-from encoders.part_momentum.data import Batch, TrainingSet, WordingBank, clip_features, pad, read_wordings
+from encoders.part_momentum.data import Batch, TrainingSet, clip_features, pad
 from encoders.part_momentum.encoder import length_batches
 from encoders.part_momentum.loss import Keys, Queue, contrastive_loss
 from encoders.part_momentum.model import TextMotionModel, Towers
 from encoders.text import TextTower, lexical_features, load_text_tower
+from encoders.wordings import WordingBank, read_wordings
 from motion import Clip
 from motion.features import mirror_columns, part_features
 
@@ -88,9 +89,7 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     for step in range(first, config.steps):
         rng = np.random.default_rng([config.seed, step])
         torch.manual_seed(config.seed * 1_000_003 + step)
-        batch = data.draw(
-            config.batch, rng, max_frames=config.max_frames, styled=config.styled, blend=config.blend
-        )
+        batch = data.draw(config.batch, rng, max_frames=config.max_frames, styled=config.styled, blend=config.blend)
         batch = move(batch, device.name)
         for group in optimiser.param_groups:
             group["lr"] = config.lr * schedule(step, config)

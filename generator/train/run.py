@@ -33,7 +33,9 @@ class Run:
         self.out = Path(config.out)
         self.device = choose_device(config.device)
         self.model = model.to(self.device.name)
-        self.averaged = copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False) if config.ema else self.model
+        self.averaged = (
+            copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False) if config.ema else self.model
+        )
         matrices = [p for p in model.parameters() if p.ndim >= 2]
         others = [p for p in model.parameters() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -49,7 +49,9 @@ def train_tokenizer(config: TokenizerTraining, *, progress: Progress | None = No
     spec = model.frames
     clips = read_clips(config.data, "train", config.sources, synthetic=config.synthetic, seed=config.seed)
     train = read_frames(clips, spec, shortest=2 * config.model.patch)
-    held = [f for _, f in read_frames(read_clips(config.data, "val", config.sources), spec, shortest=config.model.patch)]
+    held = [
+        f for _, f in read_frames(read_clips(config.data, "val", config.sources), spec, shortest=config.model.patch)
+    ]
     model.set_statistics([frames for _, frames in train])
     torch.manual_seed(config.seed)
     run = Run(config, model)
@@ -79,14 +81,18 @@ def train_tokenizer(config: TokenizerTraining, *, progress: Progress | None = No
             tokenizer: Tokenizer = run.averaged  # type: ignore[assignment]
             quality = rebuild(tokenizer, held)
             record = {"loss": loss, "score": -quality.mpjpe_mm, "global_mm": quality.global_mm}
-            log.info("step %d loss %.3f mpjpe %.1f mm global %.1f mm", step + 1, loss, quality.mpjpe_mm, quality.global_mm)
+            log.info(
+                "step %d loss %.3f mpjpe %.1f mm global %.1f mm", step + 1, loss, quality.mpjpe_mm, quality.global_mm
+            )
             if run.record(record):
                 save_tokenizer(tokenizer, weights, {"step": step + 1, **record, **settings(config)})
     draw_curves(run.out)
     return weights
 
 
-def window(x: NDArray[np.float32], rng: np.random.Generator, config: TokenizerTraining, model: Tokenizer) -> NDArray[np.float32]:
+def window(
+    x: NDArray[np.float32], rng: np.random.Generator, config: TokenizerTraining, model: Tokenizer
+) -> NDArray[np.float32]:
     """A random window of a clip, half of them mirrored, some faster or slower."""
     if rng.random() < 0.5:
         x = mirror_frames(x, model.frames)
@@ -140,7 +146,9 @@ def rebuild(model: Tokenizer, frames: Sequence[NDArray[np.float32]]) -> Reconstr
     ids = model.encode_frames(frames)
     made = model.decode_ids(ids)
     spec = model.frames
-    pairs = [(frames_to_joints(x[: len(y)], spec), frames_to_joints(y, spec)) for x, y in zip(frames, made, strict=True)]
+    pairs = [
+        (frames_to_joints(x[: len(y)], spec), frames_to_joints(y, spec)) for x, y in zip(frames, made, strict=True)
+    ]
     return reconstruction(pairs, spec.fps)
 
 

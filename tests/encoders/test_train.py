@@ -16,6 +16,7 @@ from encoders.part_momentum import data as data_module
 from encoders.part_momentum import train as train_module
 from encoders.part_momentum.config import TrainConfig
 from encoders.part_momentum.train import mean_average_precision, train_retriever
+from encoders.wordings import HELD_OUT_WORDINGS, read_wordings
 from motion import Clip
 from motion.features import part_features
 from motion.synth import synthesise
@@ -130,8 +131,8 @@ def test_held_out_wordings_never_enter_training(tmp_path: Path) -> None:
     rows = [{"class_id": "walk", "wording": f"walking way number {i}", "register": "sentence"} for i in range(8)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "wordings.parquet")
     pq.write_table(pa.table({"style": ["sad"], "wording": ["sadly"]}), tmp_path / "style_wordings.parquet")
-    bank = data_module.read_wordings(tmp_path)
-    assert len(bank.held_out["walk"]) == data_module.HELD_OUT_WORDINGS
+    bank = read_wordings(tmp_path)
+    assert len(bank.held_out["walk"]) == HELD_OUT_WORDINGS
     assert not set(bank.held_out["walk"]) & set(bank.classes["walk"])
     clips = [
         replace(c, labels={"class_id": "walk", "class_text": "a person walks", "style": "sad"})
@@ -149,7 +150,7 @@ def test_mirrored_draws_exchange_sides_in_motion_and_words() -> None:
         clips,
         spec=part_features("humanml3d-263"),
         tower=WordTower(),
-        bank=data_module.read_wordings(None),
+        bank=read_wordings(None),
         seed=0,
     )
     texts = list(items.sentences.index)

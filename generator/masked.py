@@ -1,0 +1,118 @@
+"""The masked transformer: which first-level token stands at each part and time step, given those that are known.
+
+- Its input holds the known tokens and [MASK] elsewhere; all masked ones are predicted at once.
+- One law of masking for training and sampling: a share cos(pi u / 2) of the *valid* tokens, u uniform in training and the
+  progress in sampling. Training spreads them at random, over whole time steps, whole parts or one span, since editing asks
+  for such holes; the count is always exact.
+
+Source: MoMask (masked modelling of motion tokens, schedule); attention and conditions are our own, see ``layers``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from generator.conditions import Conditions
+from generator.layers import Backbone, Memory, RowMixer
+from generator.tokenizer import TokenizerConfig, kind_of
+
+
+@dataclass(frozen=True)
+class MaskedConfig:
+    """Sizes of the masked transformer."""
+
+    width: int = 288
+    layers: int = 5
+    heads: int = 6
+    row_width: int = 96
+    row_layers: int = 2
+    dropout: float = 0.1
+    pooled: int = 410  # P: pooled sentence vector with lexical features
+    words: int = 384  # W of a word piece's state
+    exemplars: bool = True
+
+
+MASKED = {
+    "small": MaskedConfig(),
+    "base": MaskedConfig(width=512, layers=8, heads=8, row_width=256, row_layers=2, dropout=0.2),
+}
+
+
+class MaskedTransformer(nn.Module):
+    """Logits of the first-level codes of all rows and time steps."""
+
+    def __init__(self, config: MaskedConfig, tokens: TokenizerConfig) -> None:
+        super().__init__()
+        self.config, self.tokens = config, tokens
+        self.rows = tokens.rows
+        width = config.row_width
+        self.embeddings = nn.ModuleDict({kind_of(row): nn.Embedding(tokens.codes + 1, width) for row in self.rows})
+        self.row_code = nn.Parameter(torch.randn(len(self.rows), width) * 0.02)
+        self.merge = nn.Linear(len(self.rows) * width, config.width)
+        self.backbone = Backbone(
+            config.width, config.layers, config.heads, config.dropout, pooled=config.pooled, words=config.words,
+            latents=(len(self.rows), tokens.code_dim) if config.exemplars else None,
+        )  # fmt: skip
+        self.part = nn.Linear(config.width, len(self.rows) * width)
+        self.mixer = RowMixer(width, 4, config.row_layers)
+        self.heads = nn.ModuleDict({kind_of(row): nn.Linear(width, tokens.codes) for row in self.rows})
+
+    @property
+    def mask_id(self) -> int:
+        """The id that stands for an unknown token."""
+        return self.tokens.codes
+
+    def memory(self, conditions: Conditions) -> Memory:
+        """What of the conditions does not change from step to step."""
+        return self.backbone.memory(conditions)
+
+    def forward(self, ids: Tensor, mask: Tensor, memory: Memory) -> Tensor:
+        """Logits [B, R, N, codes] of ``ids`` [B, R, N] (``mask_id`` where unknown); ``mask`` [B, N] true where valid."""
+        known = torch.stack([self.embeddings[kind_of(row)](ids[:, i]) for i, row in enumerate(self.rows)], 2)
+        known = known + self.row_code  # [B, N, R, W]
+        x = self.backbone(self.merge(known.flatten(2)), mask, memory)
+        rows = self.mixer(self.part(x).unflatten(-1, (len(self.rows), -1)) + known)
+        logits = [self.heads[kind_of(row)](rows[:, :, i]) for i, row in enumerate(self.rows)]
+        return torch.stack(logits, 1)
+
+
+def masked_share(progress: float | Tensor) -> float | Tensor:
+    """The share of tokens still masked at ``progress`` 0 to 1: cos(pi u / 2)."""
+    if isinstance(progress, Tensor):
+        return torch.cos(progress * (math.pi / 2))
+    return math.cos(progress * math.pi / 2)
+
+
+PATTERNS = (0.5, 0.15, 0.2, 0.15)  # tokens at random, time steps, parts, one span
+
+
+def draw_mask(valid: Tensor, rows: int, generator: torch.Generator | None = None) -> Tensor:
+    """Which tokens [B, R, N] to hide in training; ``valid`` [B, N]. Exactly ceil(cos(pi u / 2) * R * n) of a sample."""
+    b, n = valid.shape
+    device = valid.device
+
+    def rand(*shape: int) -> Tensor:
+        return torch.rand(*shape, device=device, generator=generator)
+
+    lengths = valid.sum(1)
+    count = torch.ceil(masked_share(rand(b)) * lengths * rows).clamp(min=1)  # type: ignore[operator]
+    jitter = 1e-3 * rand(b, rows, n)
+    time = torch.arange(n, device=device)
+    centre = rand(b, 1) * lengths[:, None]
+    orders = torch.stack(
+        [
+            rand(b, rows, n),
+            rand(b, 1, n).expand(-1, rows, -1) + jitter,
+            rand(b, rows, 1).expand(-1, -1, n) + jitter,
+            ((time[None] - centre).abs() / n)[:, None].expand(-1, rows, -1) + jitter,
+        ]
+    )
+    pattern = torch.multinomial(torch.tensor(PATTERNS, device=device), b, replacement=True, generator=generator)
+    order = orders[pattern, torch.arange(b, device=device)]
+    order = order.masked_fill(~valid[:, None], float("inf")).flatten(1)
+    rank = order.argsort(1).argsort(1)
+    return (rank < count[:, None]).view(b, rows, n)

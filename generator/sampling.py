@@ -1,0 +1,203 @@
+"""Tokens from the two transformers: iterative unmasking, then the finer levels one by one.
+
+- The number of masked tokens follows the same law as in training, cos(pi u / 2) of those to be made.
+- What is known (an edit keeps most of a motion) is never touched, on no level.
+- Every sample draws from its own generator, in its own shape: the same seed gives the same motion alone or in a batch.
+- Logits are divided by the temperature and cut to top-k / top-p before a token is drawn; towards 0 this is argmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from generator.conditions import Conditions
+from generator.errors import GeneratorError
+from generator.guidance import BOTH, NONE, TEXT, Guidance, combine
+from generator.layers import Memory
+from generator.masked import MaskedTransformer, masked_share
+from generator.residual import ResidualTransformer
+from generator.tokenizer import Tokenizer
+
+UNKNOWN = -1
+Progress = Callable[[str, int, int], None]  # (stage, done, total)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn."""
+
+    steps: int = 10
+    temperature: float = 1.0
+    top_k: int = 0  # 0: all
+    top_p: float = 0.9
+    noise: float = 2.0  # Gumbel noise on the confidence that decides what stays, falling to 0
+    remask: bool = False  # tokens kept in earlier steps may be given up again
+    residual_temperature: float = 0.6
+    residual_scale: float = 1.5  # text guidance of the finer levels
+    guidance: Guidance = Guidance()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 200:
+            raise GeneratorError(f"steps is {self.steps}; give a number from 1 to 200 (4 to 18 are usual)")
+        if not (0 <= self.temperature <= 10 and 0 <= self.residual_temperature <= 10):
+            raise GeneratorError(f"temperature is {self.temperature}; give a number from 0 to 10")
+        if not 0 < self.top_p <= 1:
+            raise GeneratorError(f"top-p is {self.top_p}; give a number above 0 and up to 1")
+
+
+def sample_tokens(
+    masked: MaskedTransformer,
+    residual: ResidualTransformer,
+    tokenizer: Tokenizer,
+    conditions: Conditions,
+    known: Tensor,
+    valid: Tensor,
+    *,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Ids [B, R, N, levels] that fill ``known`` [B, R, N, levels] (-1: make it), ``valid`` [B, N]; -1 where padded."""
+    draws = [torch.Generator().manual_seed(int(seed) % 2**63) for seed in seeds]
+    first = sample_first_level(masked, conditions, known[..., 0], valid, draws, sampling, progress)
+    return sample_finer_levels(residual, tokenizer, conditions, first, known, valid, draws, sampling, progress)
+
+
+@torch.inference_mode()
+def sample_first_level(
+    model: MaskedTransformer,
+    conditions: Conditions,
+    known: Tensor,
+    valid: Tensor,
+    draws: Sequence[torch.Generator],
+    sampling: Sampling,
+    progress: Progress | None = None,
+) -> Tensor:
+    """First-level ids [B, R, N] for ``known`` [B, R, N] (-1: make it)."""
+    model.eval()
+    real = valid[:, None].expand_as(known)
+    wanted = (known == UNKNOWN) & real
+    total = wanted.flatten(1).sum(1)
+    ids = torch.where(wanted | ~real, model.mask_id, known)
+    hidden, confidence = wanted.clone(), torch.zeros(known.shape, device=known.device)
+    memory = model.memory(conditions)
+    views = {
+        branch: memory.seeing(conditions.seeing(text=branch[0], exemplars=branch[1])) for branch in (BOTH, TEXT, NONE)
+    }
+    for step in range(sampling.steps):
+        done = step / sampling.steps
+        weights = sampling.guidance.weights(done)
+        logits = guided(model, ids, valid, views, weights)
+        codes = logits.shape[-1]
+        uniform = own_noise(draws, valid, (known.shape[1],), codes)
+        drawn, chance = pick(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p)
+        ids = torch.where(hidden, drawn, ids)
+        fresh = own_noise(draws, valid, (known.shape[1],), 1)[..., 0]
+        share = (step + 1) / sampling.steps
+        noisy = chance.clamp(min=1e-9).log() + sampling.noise * (1 - share) * gumbel(fresh)
+        confidence = torch.where(hidden, noisy, confidence)
+        left = torch.floor(float(masked_share(share)) * total + 1e-6).long() if share < 1 else torch.zeros_like(total)
+        order = confidence if sampling.remask else confidence.masked_fill(~hidden, float("inf"))
+        rank = order.masked_fill(~wanted, float("inf")).flatten(1).argsort(1).argsort(1).view_as(order)
+        hidden = (rank < left[:, None, None]) & wanted
+        ids = torch.where(hidden, model.mask_id, ids)
+        if progress is not None:
+            progress("tokens", step + 1, sampling.steps)
+    return torch.where(real, ids, UNKNOWN)
+
+
+@torch.inference_mode()
+def sample_finer_levels(
+    model: ResidualTransformer,
+    tokenizer: Tokenizer,
+    conditions: Conditions,
+    first: Tensor,
+    known: Tensor,
+    valid: Tensor,
+    draws: Sequence[torch.Generator],
+    sampling: Sampling,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Ids [B, R, N, levels] with ``first`` [B, R, N] as level 0; known ones of ``known`` are kept."""
+    model.eval()
+    levels = tokenizer.config.levels
+    ids = torch.full(known.shape, UNKNOWN, dtype=torch.long, device=known.device)
+    ids[..., 0] = first
+    memory = model.memory(conditions)
+    blind = memory.seeing(conditions.seeing(text=False, exemplars=False))
+    for level in range(1, levels):
+        latents = tokenizer.codes(ids[..., :level])
+        at = torch.full((len(ids),), level, device=ids.device)
+        logits = model(latents, at, valid, memory, tokenizer)
+        if sampling.residual_scale != 1:
+            other = model(latents, at, valid, blind, tokenizer)
+            logits = other + sampling.residual_scale * (logits - other)
+        uniform = own_noise(draws, valid, (known.shape[1],), logits.shape[-1])
+        drawn, _ = pick(logits, uniform, sampling.residual_temperature, sampling.top_k, sampling.top_p)
+        kept = known[..., level]
+        ids[..., level] = torch.where(kept != UNKNOWN, kept, drawn)
+        ids[..., level] = torch.where(valid[:, None].expand_as(drawn), ids[..., level], UNKNOWN)
+        if progress is not None:
+            progress("detail", level, levels - 1)
+    return ids
+
+
+def guided(
+    model: MaskedTransformer,
+    ids: Tensor,
+    valid: Tensor,
+    views: dict[tuple[bool, bool], Memory],
+    weights: dict[tuple[bool, bool], float],
+) -> Tensor:
+    """Guided logits [B, R, N, codes]: the branches of weight in one pass."""
+    branches = list(weights)
+    memory = views[branches[0]].repeated([views[b] for b in branches[1:]])
+    n = len(branches)
+    pieces = model(ids.repeat(n, 1, 1), valid.repeat(n, 1), memory).chunk(n)
+    return combine(dict(zip(branches, pieces, strict=True)), weights)
+
+
+def pick(logits: Tensor, uniform: Tensor, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
+    """Ids drawn from ``logits`` [..., C] with ``uniform`` noise [..., C], and their probabilities."""
+    if temperature < 1e-6:
+        chance = logits.softmax(-1)
+        best = logits.argmax(-1)
+        return best, chance.gather(-1, best[..., None])[..., 0]
+    scaled = cut(logits / temperature, top_k, top_p)
+    drawn = (scaled + gumbel(uniform)).argmax(-1)
+    return drawn, scaled.softmax(-1).gather(-1, drawn[..., None])[..., 0]
+
+
+def cut(logits: Tensor, top_k: int, top_p: float) -> Tensor:
+    """Logits with all but the ``top_k`` best, and all beyond the ``top_p`` mass, at minus infinity."""
+    if top_k and top_k < logits.shape[-1]:
+        edge = logits.topk(top_k, -1).values[..., -1:]
+        logits = logits.masked_fill(logits < edge, float("-inf"))
+    if top_p < 1:
+        ordered, order = logits.sort(-1, descending=True)
+        mass = ordered.softmax(-1).cumsum(-1)
+        drop = torch.cat([torch.zeros_like(mass[..., :1], dtype=torch.bool), mass[..., :-1] >= top_p], -1)
+        logits = logits.masked_fill(torch.zeros_like(drop).scatter(-1, order, drop), float("-inf"))
+    return logits
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """Gumbel noise of uniform noise."""
+    return -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7)))
+
+
+def own_noise(draws: Sequence[torch.Generator], valid: Tensor, rows: tuple[int, ...], codes: int) -> Tensor:
+    """Uniform noise [B, *rows, N, codes]: each sample's from its own generator and in its own length."""
+    out = torch.full((len(draws), *rows, valid.shape[1], codes), 0.5)
+    for b, (draw, n) in enumerate(zip(draws, valid.sum(1).tolist(), strict=True)):
+        out[b, ..., :n, :] = torch.rand((*rows, n, codes), generator=draw)
+    return out.to(valid.device)
+
+
+def without_exemplars(sampling: Sampling) -> Sampling:
+    """The same sampling with retrieval off."""
+    return replace(sampling, guidance=replace(sampling.guidance, retrieval_scale=0.0))
