@@ -70,7 +70,7 @@ def edit(
     text: str = "",
     seed: int = 0,
     exemplars: Sequence[ExemplarClip] = (),
-    sampling: Sampling = Sampling(),
+    sampling: Sampling | None = None,
     progress: Progress | None = None,
 ) -> Edited:
     """A clip with a part of it made anew from ``text`` and ``exemplars``.
@@ -102,7 +102,7 @@ def edit(
             )
         known, base, made = _extended(known, frames, new, patch)
     prompt = Prompt(text=text or _caption(clip), seed=seed, exemplars=tuple(exemplars), known=known)
-    (result,) = generator.generate([prompt], sampling=sampling, progress=progress)
+    (result,) = generator.generate([prompt], sampling=sampling or Sampling(), progress=progress)
     merged = put_back(base, result.frames, (made[0] * patch, made[1] * patch), _columns(generator, parts))
     tail = known.shape[1] * patch - extra if not any(new) else known.shape[1] * patch
     if what.loop_s:  # the second start was only there to aim at
@@ -168,7 +168,7 @@ def _range(what: Edit, duration: float) -> tuple[float, float]:
     end = duration if what.end_s is None else what.end_s
     if not 0 <= start < end <= duration + 1e-6:
         raise GeneratorError(
-            f"the range {start:g} to {end:g} s is not inside the clip of {duration:.2f} s; give 0 <= start < end <= {duration:.2f}"
+            f"the range {start:g} to {end:g} s is not inside the clip; give 0 <= start < end <= {duration:.2f}"
         )
     return start, end
 

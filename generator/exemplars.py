@@ -29,10 +29,14 @@ class ExemplarClip:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How exemplars are chosen: ``neighbours`` at most, none if the best cosine is under ``threshold``."""
+    """How exemplars are chosen, calibrated for one retrieval encoder.
 
-    neighbours: int = 2
+    ``neighbours`` at most; none if the best cosine is under ``threshold``; from ``enough`` on a hit is what was asked for.
+    """
+
+    neighbours: int = 8
     threshold: float = 0.0
+    enough: float = 0.6
 
 
 def length_score(length: float, wanted: float) -> float:

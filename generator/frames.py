@@ -130,7 +130,7 @@ def heading(joints: Array, skeleton: Skeleton) -> NDArray[np.float64]:
     from scipy.ndimage import gaussian_filter1d
 
     forward = facing(joints, skeleton)
-    return np.unwrap(yaw_of(gaussian_filter1d(forward, HEADING_SMOOTHING, axis=0, mode="nearest")))
+    return np.asarray(np.unwrap(yaw_of(gaussian_filter1d(forward, HEADING_SMOOTHING, axis=0, mode="nearest"))))
 
 
 def foot_contacts(joints: Array, spec: FrameSpec) -> NDArray[np.float32]:
@@ -140,7 +140,7 @@ def foot_contacts(joints: Array, spec: FrameSpec) -> NDArray[np.float32]:
         return np.zeros((len(feet), 4), np.float32)
     speed = np.linalg.norm(np.gradient(feet, axis=0), axis=-1) * spec.fps
     low = feet[..., 1] < np.tile(CONTACT_HEIGHT, 2)
-    return (low & (speed < CONTACT_SPEED)).astype(np.float32)
+    return np.asarray(low & (speed < CONTACT_SPEED), np.float32)
 
 
 def frames_to_joints(frames: Array, spec: FrameSpec) -> NDArray[np.float32]:

@@ -90,7 +90,8 @@ class Attention(nn.Module):
         return out
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return split
 
 
 def rotary(length: int, dim: int, device: torch.device) -> Pair:
@@ -146,7 +147,8 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.width, self.heads = width, heads
-        self.blocks = nn.ModuleList(Block(width, heads, dropout, exemplars=latents is not None) for _ in range(layers))
+        self.blocks = [Block(width, heads, dropout, exemplars=latents is not None) for _ in range(layers)]
+        self.layers = nn.ModuleList(self.blocks)
         self.norm = nn.LayerNorm(width)
         self.pooled = nn.Linear(pooled, width)
         self.words = nn.Linear(words, width)
@@ -179,7 +181,7 @@ class Backbone(nn.Module):
         exemplars: list[Pair] = []
         if hasattr(self, "latents"):
             found = self.exemplar_norm(self._exemplars(conditions))
-            exemplars = [block.exemplars.keys(found) for block in self.blocks]
+            exemplars = [block.exemplars.keys(found) for block in self.blocks if block.exemplars is not None]
         return Memory(pairs, exemplars, *masks(conditions))
 
     def _exemplars(self, c: Conditions) -> Tensor:
@@ -213,22 +215,30 @@ def time_code(steps: int, lengths: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
+class RowBlock(nn.Module):
+    """Attention among rows, then a feed-forward layer."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        """``x`` [B, R, W], ``seen`` [B, R]."""
+        y = self.norm(x)
+        x = x + self.attention(y, self.attention.keys(y), seen)
+        out: Tensor = x + self.mlp(self.norm_mlp(x))
+        return out
+
+
 class RowMixer(nn.Module):
     """Attention among the rows of one time step: [B, N, R, W]."""
 
     def __init__(self, width: int, heads: int, layers: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    "norm": nn.LayerNorm(width),
-                    "attention": Attention(width, heads),
-                    "norm_mlp": nn.LayerNorm(width),
-                    "mlp": nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)),
-                }
-            )
-            for _ in range(layers)
-        )
+        self.blocks = nn.ModuleList(RowBlock(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -237,8 +247,6 @@ class RowMixer(nn.Module):
         x = x.reshape(b * n, r, w)
         seen = torch.ones(b * n, r, dtype=torch.bool, device=x.device)
         for block in self.blocks:
-            y = block["norm"](x)
-            x = x + block["attention"](y, block["attention"].keys(y), seen)
-            x = x + block["mlp"](block["norm_mlp"](x))
+            x = block(x, seen)
         out: Tensor = self.norm(x).view(b, n, r, w)
         return out

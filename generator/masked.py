@@ -99,7 +99,7 @@ def draw_mask(valid: Tensor, rows: int, generator: torch.Generator | None = None
         return torch.rand(*shape, device=device, generator=generator)
 
     lengths = valid.sum(1)
-    count = torch.ceil(masked_share(rand(b)) * lengths * rows).clamp(min=1)  # type: ignore[operator]
+    count = torch.ceil(masked_share(rand(b)) * lengths * rows).clamp(min=1)
     jitter = 1e-3 * rand(b, rows, n)
     time = torch.arange(n, device=device)
     centre = rand(b, 1) * lengths[:, None]

@@ -74,9 +74,10 @@ class Generator:
         fingerprint: str,
         device: str = "cpu",
     ) -> None:
-        self.tokenizer, self.masked, self.residual, self.length = (
-            m.to(device).eval() for m in (tokenizer, masked, residual, length)
-        )
+        self.tokenizer = tokenizer.to(device).eval()
+        self.masked = masked.to(device).eval()
+        self.residual = residual.to(device).eval()
+        self.length = length.to(device).eval()
         self.retrieval, self.name, self.fingerprint, self.device = retrieval, name, fingerprint, device
         self.spec = tokenizer.frames
         self._text_tower = text_tower
@@ -98,7 +99,7 @@ class Generator:
         self,
         prompts: Sequence[Prompt],
         *,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling | None = None,
         batch: int = 32,
         progress: Progress | None = None,
     ) -> Iterator[Generated]:
@@ -110,7 +111,7 @@ class Generator:
         for prompt in prompts:
             check(prompt)
         for start in range(0, len(prompts), batch):
-            yield from self._batch(prompts[start : start + batch], sampling, progress)
+            yield from self._batch(prompts[start : start + batch], sampling or Sampling(), progress)
 
     def _batch(self, prompts: Sequence[Prompt], sampling: Sampling, progress: Progress | None) -> Iterator[Generated]:
         sentences = encode_sentences(self.tower, [p.text for p in prompts])
@@ -200,7 +201,7 @@ def check(prompt: Prompt) -> None:
         raise GeneratorError("the prompt is empty; describe the motion in a sentence")
     if prompt.seconds is not None and not SHORTEST_S <= prompt.seconds <= LONGEST_S:
         raise GeneratorError(
-            f"a length of {prompt.seconds:g} s is outside of what this generator can make; give {SHORTEST_S:g} to {LONGEST_S:g} s"
+            f"a length of {prompt.seconds:g} s is beyond what this generator can make; give {SHORTEST_S:g} to {LONGEST_S:g} s"
         )
 
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class Sampling:
     remask: bool = False  # tokens kept in earlier steps may be given up again
     residual_temperature: float = 0.6
     residual_scale: float = 1.5  # text guidance of the finer levels
-    guidance: Guidance = Guidance()
+    guidance: Guidance = field(default_factory=Guidance)
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 200:

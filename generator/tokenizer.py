@@ -85,7 +85,8 @@ class ConvBlock(nn.Module):
         """``x`` [B, N, W], ``mask`` [B, N, 1] ones where real."""
         y = F.gelu(self.norm(x)) * mask
         y = self.narrow(F.gelu(self.wide(y.transpose(1, 2)))).transpose(1, 2)
-        return x + y
+        out: Tensor = x + y
+        return out
 
 
 class RowEncoder(nn.Module):
@@ -231,7 +232,8 @@ class Tokenizer(nn.Module):
 
     def codebooks(self, kind: str) -> Tensor:
         """Code vectors [levels, codes, D] of a kind of part: root, leg, backbone, arm (or whole)."""
-        books: Tensor = self.quantisers[kind].codebooks
+        books = self.quantisers[kind].codebooks
+        assert isinstance(books, Tensor)
         return books
 
     def decode(self, latents: Tensor, mask: Tensor) -> Tensor:
@@ -260,7 +262,7 @@ class Tokenizer(nn.Module):
         return out
 
     @torch.inference_mode()
-    def decode_ids(self, ids: Sequence[NDArray[np.integer]]) -> list[NDArray[np.float32]]:  # type: ignore[type-arg]
+    def decode_ids(self, ids: Sequence[NDArray[np.integer]]) -> list[NDArray[np.float32]]:
         """Frames [N * patch, C] of each array of ids [R, N, levels]."""
         self.eval()
         out: list[NDArray[np.float32]] = []

@@ -1,4 +1,4 @@
-"""One library and one encoder: index, search, describe, classify, export. The only place where the rooms meet.
+"""One library, one encoder, one generator: index, search, classify, generate. The only place where the rooms meet.
 
 - The encoder is loaded when the first vector is needed (seconds), the library when the first row is (milliseconds).
   What can be wrong with a question is found before, and a clip of the library needs no encoder at all.
@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from remora.threads import search_threads
 if TYPE_CHECKING:
     from db import Library, Snapshot
     from encoders import DualEncoder, Embeddings, EncoderSpec
+    from generator import Edit, Edited, ExemplarClip, Generated, Generator, Prompt, Sampling
     from indexer import IndexReport
     from motion import Clip
     from retriever import CaptionHits, Classification, Hits, Query
@@ -50,14 +51,21 @@ class Engine:
     Args:
         library: the folder; :meth:`index` creates it.
         encoder: an encoder, its name, or the folder of a trained one; by default the one the library was made with.
-        device: where the encoder runs: auto, cpu, cuda or cuda:N.
+        generator: the shipped generator's name, or the folder of a trained one.
+        device: where encoder and generator run: auto, cpu, cuda or cuda:N.
     """
 
     def __init__(
-        self, library: Path | str, *, encoder: DualEncoder | str | Path | None = None, device: str = "auto"
+        self,
+        library: Path | str,
+        *,
+        encoder: DualEncoder | str | Path | None = None,
+        generator: str | Path | None = None,
+        device: str = "auto",
     ) -> None:
         self.path = Path(library)
         self._wanted = encoder
+        self._wanted_generator = generator
         self._device = device
         self._snapshot: Snapshot | None = None
 
@@ -152,6 +160,50 @@ class Engine:
         from retriever import classify
 
         return classify(self.encoder, [read_clip(motion) for motion in motions], labels, template=template)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The generator, loaded on first use."""
+        from generator import load_generator
+
+        return load_generator(self._wanted_generator, device=self._device)
+
+    def exemplars(
+        self, text: str, *, k: int = 2, parts: Sequence[str] = (), where: str | None = None
+    ) -> tuple[ExemplarClip, ...]:
+        """The ``k`` best clips of different takes for a sentence, as the generator reads them, for some parts only if asked.
+
+        Raises:
+            RemoraError: the library holds no clip to learn from.
+        """
+        from generator import ExemplarClip
+
+        hits = self.search(text, k=4 * k, where=where)
+        found: list[ExemplarClip] = []
+        takes = set()
+        for hit in hits:
+            clip = self.clip(hit.clip_id)
+            take = (clip.source.dataset, clip.source.take)
+            if take not in takes:
+                takes.add(take)
+                found.append(ExemplarClip(clip, hit.score, (hit.captions or ("",))[0], tuple(parts)))
+        if not found:
+            raise RemoraError(f"{self.path} has no clip to learn from; index motion first, or use --no-retrieval")
+        return tuple(found[:k])
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, sampling: Sampling | None = None, progress: Any = None
+    ) -> Iterator[Generated]:
+        """New motions for ``prompts`` (which carry their exemplars, see :meth:`exemplars`), in their order."""
+        from generator import Sampling
+
+        return self.generator.generate(prompts, sampling=sampling or Sampling(), progress=progress)
+
+    def edit(self, motion: Clip | Path | str, what: Edit, **options: Any) -> Edited:
+        """A motion with a range or some parts of it made anew; options and errors as in :func:`generator.edit`."""
+        from generator import edit
+
+        return edit(self.generator, read_clip(motion), what, **options)
 
     def clip(self, clip_id: str) -> Clip:
         """A clip of the library with its frames and captions."""

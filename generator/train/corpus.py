@@ -202,21 +202,23 @@ def digest(texts: Sequence[str], clips: Sequence[Clip], *fingerprints: str) -> s
 def kept(
     path: Path | None, texts: Sequence[str], clips: Sequence[Clip], tower: TextTower, encoder: DualEncoder
 ) -> tuple[list[Sentence], NDArray[np.float32], NDArray[np.float32]]:
-    """Sentences, their vectors in the retrieval space [Q, D] and those of the clips [N, D]; read from ``path`` if it is there."""
+    """Sentences, their vectors in the retrieval space [Q, D] and those of the clips [N, D]; from ``path`` if it is there."""
     if path is None or not path.is_file():
         sentences = encode_sentences(tower, texts)
         spoken, moved = encoder.encode_text(texts).whole, encoder.encode_motion(clips).whole
         if path is not None:
             lengths = np.array([len(s.words) for s in sentences])
-            words = np.concatenate([s.words for s in sentences]).astype(np.float16)
+            states = np.concatenate([s.words for s in sentences]).astype(np.float16)
             pooled = np.stack([s.pooled for s in sentences])
             partial = path.with_name(path.name + ".partial")
-            save_file({"pooled": pooled, "words": words, "lengths": lengths, "spoken": spoken, "moved": moved}, partial)
+            save_file(
+                {"pooled": pooled, "words": states, "lengths": lengths, "spoken": spoken, "moved": moved}, partial
+            )
             partial.replace(path)
         return sentences, spoken, moved
     found = load_file(path)
     ends = np.cumsum(found["lengths"])
-    words = found["words"].astype(np.float32)
+    words = np.asarray(found["words"], np.float32)
     sentences = [
         Sentence(p, words[end - n : end]) for p, n, end in zip(found["pooled"], found["lengths"], ends, strict=True)
     ]

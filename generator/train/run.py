@@ -54,12 +54,12 @@ class Run:
             yield step, np.random.default_rng([self.config.seed, step])
 
     def update(self, loss: torch.Tensor) -> float:
-        """One optimiser step with clipped gradients; the averaged weights follow. GeneratorError when the loss is not finite."""
+        """One optimiser step with clipped gradients; the averaged weights follow. GeneratorError on a loss that is NaN."""
         value = float(loss.detach())
         if not math.isfinite(value):
             raise GeneratorError(f"the loss is {value} at step {self.step}; lower lr (now {self.config.lr}) and resume")
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
         self.step += 1
@@ -123,8 +123,8 @@ class Run:
         for name, value in self.averaged.named_parameters():
             value.lerp_(new[name], 1 - decay)
         buffers = dict(self.model.named_buffers())
-        for name, value in self.averaged.named_buffers():
-            value.copy_(buffers[name])
+        for name, own in self.averaged.named_buffers():
+            own.copy_(buffers[name])
 
 
 def schedule(step: int, config: RunConfig) -> float:

@@ -1,0 +1,423 @@
+"""``remora generate``, ``edit`` and ``create``: new motion from sentences, exemplars and old motion."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from remora.cli.options import DEFAULT_LIBRARY, Debug, Device, EncoderName, Json, LibraryDir, Where
+from remora.errors import RemoraError
+from remora.output import progress_bar, say, write_json, write_line
+
+if TYPE_CHECKING:
+    from generator import ExemplarClip, Generated, Prompt, Sampling
+    from remora.engine import Engine
+
+GeneratorName = Annotated[
+    str | None,
+    typer.Option("--generator", metavar="NAME|DIR", help="Generator by name or folder; default: the shipped."),
+]
+Neighbours = Annotated[int, typer.Option("--neighbours", min=0, max=8, help="Exemplars to learn from, 0 to 8.")]
+NoRetrieval = Annotated[bool, typer.Option("--no-retrieval", help="From the sentence alone; needs no library.")]
+PartsFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parts-from", metavar="PARTS=TEXT",
+        help='Parts after another exemplar: "left_leg,right_leg=a person kicks"; may be repeated.',
+    ),
+]  # fmt: skip
+TextScale = Annotated[float | None, typer.Option("--text-scale", help="Guidance by the sentence; 1: none beyond it.")]
+RetrievalScale = Annotated[
+    float | None, typer.Option("--retrieval-scale", help="Guidance by exemplars; 0: no retrieval.")
+]
+Schedule = Annotated[str, typer.Option("--schedule", help="How the scales grow: constant, linear or late.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, max=200, help="Sampling steps; 4 to 18 are usual.")]
+Temperature = Annotated[float | None, typer.Option("--temperature", min=0, max=10, help="0 takes the likeliest token.")]
+TopK = Annotated[int, typer.Option("--top-k", min=0, help="Draw among the k likeliest tokens; 0: all.")]
+TopP = Annotated[float | None, typer.Option("--top-p", help="Draw among the tokens of this share of probability.")]
+Remask = Annotated[bool, typer.Option("--remask", help="Tokens kept in earlier steps may be given up again.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="The same seed makes the same motion.")]
+Formats = Annotated[str, typer.Option("--formats", metavar="LIST", help="Of npy,bvh,glb,mp4,png.")]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One motion to make and where it goes."""
+
+    prompt: Prompt
+    folder: Path
+    run: dict[str, Any]
+
+
+def generate(
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help='What to make: "a person waves".')] = None,
+    library: LibraryDir = DEFAULT_LIBRARY,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="A sentence a line, text#frames or text#NA.")
+    ] = None,
+    neighbours: Neighbours = 2,
+    no_retrieval: NoRetrieval = False,
+    parts_from: PartsFrom = None,
+    where: Where = None,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, max=100, help="How many motions a prompt.")] = 1,
+    length: Annotated[
+        str | None, typer.Option("--length", metavar="SECONDS", help="6.5 or 6.5s; default: estimated.")
+    ] = None,
+    seed: Seed = None,
+    text_scale: TextScale = None,
+    retrieval_scale: RetrievalScale = None,
+    schedule: Schedule = "constant",
+    steps: Steps = None,
+    temperature: Temperature = None,
+    top_k: TopK = 0,
+    top_p: TopP = None,
+    remask: Remask = False,
+    out: Out = Path("generated"),
+    formats: Formats = "npy,bvh,glb,mp4,png",
+    generator: GeneratorName = None,
+    encoder: EncoderName = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make new motion from a sentence and the clips of a library that fit it best.
+
+    Each result has its own folder: joints, features, BVH, glTF, video, a strip beside its exemplars, and run.json. What is
+    complete is not made again.
+    """
+    from remora.engine import Engine
+
+    names = _formats(formats)
+    sampling = _sampling(text_scale, retrieval_scale, schedule, steps, temperature, top_k, top_p, remask)
+    if neighbours == 0 or retrieval_scale == 0:
+        no_retrieval = True
+    engine = Engine(library, encoder=encoder, generator=generator, device=device)
+    lines = _read_prompts(text, prompts, parse_length(length))
+    parts = parse_parts_from(parts_from)
+    if no_retrieval and parts:
+        raise RemoraError("--parts-from needs retrieval; drop --no-retrieval or the parts")
+    first = random.SystemRandom().randrange(1, 2**31) if seed is None else seed
+    if no_retrieval:
+        sampling = replace(sampling, guidance=replace(sampling.guidance, retrieval_scale=0.0))
+    wanted = []
+    for number, (sentence, seconds) in enumerate(lines, start=1):
+        found = () if no_retrieval else _exemplars(engine, sentence, neighbours, parts, where)
+        for turn in range(repeat):
+            wanted.append(_want(engine, sentence, seconds, first + turn, found, sampling, out, number))
+    _make(engine, wanted, sampling, names, as_json=as_json)
+
+
+def create(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help='What is wanted: "a person waves".')],
+    library: LibraryDir = DEFAULT_LIBRARY,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", help="Cosine from which a found clip is good enough; default: calibrated."),
+    ] = None,
+    neighbours: Neighbours = 2,
+    length: Annotated[
+        str | None, typer.Option("--length", metavar="SECONDS", help="Of a new motion; default: estimated.")
+    ] = None,
+    seed: Seed = None,
+    out: Out = Path("generated"),
+    formats: Formats = "npy,bvh,glb,mp4,png",
+    generator: GeneratorName = None,
+    encoder: EncoderName = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Take the best clip of the library if it fits, make a new motion if none does."""
+    from motion import write
+    from remora.engine import Engine
+    from remora.results import folder_name
+
+    names = _formats(formats)
+    engine = Engine(library, encoder=encoder, generator=generator, device=device)
+    seconds = parse_length(length)
+    hits = list(engine.search(text, k=1))
+    edge = engine.generator.retrieval.enough if threshold is None else threshold
+    if hits and hits[0].score >= edge:
+        clip = engine.clip(hits[0].clip_id)
+        folder = out / folder_name(1, text, 0)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            write(clip, folder / f"motion.{name}")
+        data = {
+            "found": True,
+            "clip_id": hits[0].clip_id,
+            "score": hits[0].score,
+            "threshold": edge,
+            "folder": str(folder),
+        }
+        if as_json:
+            write_json(data)
+        else:
+            write_line(f"found {hits[0].clip_id} ({hits[0].score:.3f}, {edge:.3f} is enough): {folder}")
+        return
+    best = f"the best hit has {hits[0].score:.3f}" if hits else "the library is empty"
+    say(f"{best}, {edge:.3f} would be enough: making a new motion")
+    sampling = _sampling(None, None, "constant", None, None, 0, None, False)
+    first = random.SystemRandom().randrange(1, 2**31) if seed is None else seed
+    found = _exemplars(engine, text, neighbours, {}, None) if hits and neighbours else ()
+    _make(engine, [_want(engine, text, seconds, first, found, sampling, out, 1)], sampling, names, as_json=as_json)
+
+
+def edit(
+    motion: Annotated[str, typer.Argument(metavar="FILE|CLIP_ID", help="A motion file, or a clip of the library.")],
+    text: Annotated[str, typer.Option("--text", help="What the new part should show.")] = "",
+    library: LibraryDir = DEFAULT_LIBRARY,
+    start: Annotated[
+        float | None, typer.Option("--from", metavar="SECONDS", help="Start of the range to make anew.")
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option("--until", metavar="SECONDS", help="End of the range to make anew.")
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option("--part", metavar="PART", help="Only this body part, e.g. left_arm; may be repeated."),
+    ] = None,
+    before: Annotated[float, typer.Option("--before", metavar="SECONDS", help="New motion in front of it.")] = 0.0,
+    after: Annotated[float, typer.Option("--after", metavar="SECONDS", help="New motion behind it.")] = 0.0,
+    loop: Annotated[
+        float, typer.Option("--loop", metavar="SECONDS", help="New motion from its end to its start.")
+    ] = 0.0,
+    style_of: Annotated[
+        list[str] | None,
+        typer.Option("--style-of", metavar="FILE|CLIP_ID", help="An exemplar to follow; may be repeated."),
+    ] = None,
+    neighbours: Neighbours = 2,
+    no_retrieval: NoRetrieval = False,
+    text_scale: TextScale = None,
+    retrieval_scale: RetrievalScale = None,
+    steps: Steps = None,
+    temperature: Temperature = None,
+    seed: Seed = None,
+    out: Out = Path("generated"),
+    formats: Formats = "npy,bvh,glb,mp4,png",
+    generator: GeneratorName = None,
+    encoder: EncoderName = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make a range of seconds, some body parts, or a continuation of a motion anew; all else stays."""
+    from generator import Edit, ExemplarClip
+    from generator.edit import check_parts
+    from remora.engine import Engine
+    from remora.results import folder_name, write_result
+
+    names = _formats(formats)
+    check_parts(part or ())
+    sampling = _sampling(text_scale, retrieval_scale, "constant", steps, temperature, 0, None, False)
+    engine = Engine(library, encoder=encoder, generator=generator, device=device)
+    clip = _clip(engine, motion)
+    found: tuple[ExemplarClip, ...] = ()
+    if style_of:
+        for name in style_of:
+            other = _clip(engine, name)
+            caption = other.captions[0].text if other.captions else ""
+            found += (ExemplarClip(other, 1.0, caption),)
+    elif text and not no_retrieval and neighbours and engine.exists():
+        found = engine.exemplars(text, k=neighbours)
+    first = random.SystemRandom().randrange(1, 2**31) if seed is None else seed
+    what = Edit(start_s=start, end_s=end, parts=tuple(part or ()), before_s=before, after_s=after, loop_s=loop)
+    with progress_bar("edit", quiet=as_json) as move:
+        done = engine.edit(
+            clip, what, text=text, seed=first, exemplars=found, sampling=sampling,
+            progress=lambda stage, at, total: move(stage, at, total),
+        )  # fmt: skip
+    folder = out / folder_name(1, text or Path(motion).stem, first)
+    run = _run(engine, done.result.prompt, sampling) | {
+        "edited": {"motion": motion, "start_s": done.start_s, "end_s": done.end_s, "parts": done.parts}
+    }
+    for note in write_result(folder, done.result, run=run, formats=names):
+        say(f"note: {note}")
+    if as_json:
+        write_json({"folder": str(folder), **run["edited"], "seed": first})
+    else:
+        write_line(f"{folder}: {', '.join(done.parts)} made anew from {done.start_s:.2f} to {done.end_s:.2f} s")
+
+
+# ---- pieces --------------------------------------------------------------------------------------------------------
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    from remora.results import check_formats
+
+    return check_formats(text)
+
+
+def parse_length(text: str | None) -> float | None:
+    """``"6.5"``, ``"6.5s"`` or ``"130f"`` (frames at 20 per second) as seconds; RemoraError otherwise."""
+    if text is None:
+        return None
+    number, unit = text.strip().lower().removesuffix("s"), 1.0
+    if number.endswith("f"):
+        number, unit = number.removesuffix("f"), 1 / 20
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        raise RemoraError(f"--length {text!r} is no length; write 6.5s, or 130f for frames") from None
+    if not 0 < seconds < float("inf"):
+        raise RemoraError(f"--length {text!r}: give more than 0 seconds")
+    return seconds
+
+
+def parse_parts_from(pairs: Sequence[str] | None) -> dict[tuple[str, ...], str]:
+    """``"left_leg,right_leg=a person kicks"`` as parts and sentence; RemoraError names the piece that is none."""
+    from generator.edit import check_parts
+
+    found: dict[tuple[str, ...], str] = {}
+    for pair in pairs or ():
+        parts, equals, text = pair.partition("=")
+        if not equals or not text.strip() or not parts.strip():
+            raise RemoraError(f'--parts-from {pair!r} is no PARTS=TEXT; write "left_leg,right_leg=a person kicks"')
+        found[check_parts([part.strip() for part in parts.split(",") if part.strip()])] = text.strip()
+    return found
+
+
+def _sampling(
+    text_scale: float | None,
+    retrieval_scale: float | None,
+    schedule: str,
+    steps: int | None,
+    temperature: float | None,
+    top_k: int,
+    top_p: float | None,
+    remask: bool,
+) -> Sampling:
+    from generator import Guidance, Sampling
+
+    base, scales = Sampling(), Guidance()
+    guidance = Guidance(
+        text_scale=scales.text_scale if text_scale is None else text_scale,
+        retrieval_scale=scales.retrieval_scale if retrieval_scale is None else retrieval_scale,
+        schedule=schedule,
+    )
+    return replace(
+        base, guidance=guidance, steps=steps or base.steps, top_k=top_k, remask=remask,
+        temperature=base.temperature if temperature is None else temperature,
+        top_p=base.top_p if top_p is None else top_p,
+    )  # fmt: skip
+
+
+def _read_prompts(text: str | None, file: Path | None, seconds: float | None) -> list[tuple[str, float | None]]:
+    from generator import parse_prompts
+    from generator.model import LONGEST_S, SHORTEST_S
+    from remora.engine import clean_text
+
+    if (text is None) == (file is None):
+        raise RemoraError("give either a sentence or --prompts FILE")
+    if text is not None:
+        return [(clean_text(text), seconds)]
+    assert file is not None
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RemoraError(f"{file}: cannot be read as text ({error}); give a UTF-8 file of prompts") from error
+    lines = parse_prompts(content, shortest_s=SHORTEST_S, longest_s=LONGEST_S, warn=lambda t: say(f"note: {file}: {t}"))
+    return [(clean_text(line.text), line.seconds if line.seconds is not None else seconds) for line in lines]
+
+
+def _exemplars(
+    engine: Engine, text: str, neighbours: int, parts: Mapping[tuple[str, ...], str], where: str | None
+) -> tuple[ExemplarClip, ...]:
+    if not engine.exists():
+        raise RemoraError(
+            f"{engine.path} is no library to learn from; name one with --library, or use --no-retrieval"
+        )
+    found = engine.exemplars(text, k=neighbours, where=where)
+    for names, sentence in parts.items():
+        found = (*found, *engine.exemplars(sentence, k=1, parts=names, where=where))
+    return found
+
+
+def _want(
+    engine: Engine,
+    text: str,
+    seconds: float | None,
+    seed: int,
+    found: tuple[ExemplarClip, ...],
+    sampling: Sampling,
+    out: Path,
+    number: int,
+) -> Wanted:
+    from generator import Prompt
+    from generator.model import check
+    from remora.results import folder_name, request_key
+
+    prompt = Prompt(text=text, seconds=seconds, seed=seed, exemplars=found)
+    check(prompt)
+    run = _run(engine, prompt, sampling)
+    return Wanted(prompt, out / folder_name(number, text, seed), run | {"key": request_key(run)})
+
+
+def _run(engine: Engine, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from remora import __version__
+
+    hits = [
+        {"clip_id": x.clip.clip_id, "score": x.score, "caption": x.caption, "parts": x.parts} for x in prompt.exemplars
+    ]
+    library = {"path": str(engine.path), "version": engine.snapshot.version} if hits and engine.exists() else None
+    return {
+        "text": prompt.text, "seconds": prompt.seconds, "seed": prompt.seed, "sampling": asdict(sampling),
+        "generator": {"name": engine.generator.name, "fingerprint": engine.generator.fingerprint},
+        "library": library, "hits": hits, "remora": __version__,
+    }  # fmt: skip
+
+
+def _make(
+    engine: Engine, wanted: Sequence[Wanted], sampling: Sampling, formats: Sequence[str], *, as_json: bool
+) -> None:
+    from remora.results import is_done, write_result
+
+    todo = [w for w in wanted if not is_done(w.folder, w.run["key"])]
+    if len(todo) < len(wanted):
+        say(f"{len(wanted) - len(todo)} of {len(wanted)} are complete already")
+    made: list[dict[str, Any]] = []
+    size = 16
+    with progress_bar("generate", quiet=as_json) as move:
+        for start in range(0, len(todo), size):
+            chunk = todo[start : start + size]
+            results = engine.generate(
+                [w.prompt for w in chunk], sampling=sampling, progress=lambda stage, at, total: move(stage, at, total)
+            )
+            for want, result in zip(chunk, results, strict=True):
+                run = want.run | {"estimate_s": result.seconds_estimated, "read": len(result.exemplars)}
+                for note in write_result(want.folder, result, run=run, formats=formats):
+                    say(f"note: {note}")
+                made.append(_line(want, result))
+                move(f"{start + len(made)} of {len(todo)} written", start + len(made), len(todo))
+    if as_json:
+        write_json({"made": made, "complete": [str(w.folder) for w in wanted if w not in todo]})
+        return
+    for data in made:
+        write_line(f"{data['folder']}: {data['seconds']:.2f} s, {data['exemplars']} exemplars, seed {data['seed']}")
+
+
+def _line(want: Wanted, result: Generated) -> dict[str, Any]:
+    return {
+        "folder": str(want.folder), "text": want.prompt.text, "seed": want.prompt.seed,
+        "seconds": result.clip.duration_s, "exemplars": len(result.exemplars), "hits": want.run["hits"],
+    }  # fmt: skip
+
+
+def _clip(engine: Engine, name: str) -> Any:
+    from remora.engine import read_clip
+
+    if Path(name).exists():
+        return read_clip(Path(name))
+    if engine.exists():
+        return engine.clip(name)
+    raise RemoraError(
+        f"{name}: no such file, and {engine.path} is no library to look it up in; check the path or --library"
+    )
