@@ -146,7 +146,7 @@ def caption_of(clip: Clip, index: int) -> str:
 
 def make_task(test: Sequence[Clip], gallery: Sequence[Clip], encoder: DualEncoder, *, neighbours: int) -> Task:
     """Captions of the test clips and their neighbours in ``gallery``, by cosine and length, each take once."""
-    clips = [c for c in test if 1.0 <= c.duration_s]
+    clips = [c for c in test if c.duration_s >= 1.0]
     captions = [caption_of(c, i) for i, c in enumerate(clips)]
     motion = encoder.encode_motion(list(gallery)).whole
     rows, scores = nearest(encoder.encode_text(captions).whole, motion, 32)
@@ -178,7 +178,7 @@ def exemplars_for(
     if kind == "random":
         return [
             tuple(
-                replace(x, clip=(other := gallery[rng.integers(len(gallery))]), caption=caption_of(other, 0))
+                replace(x, clip=(other := gallery[int(rng.integers(len(gallery)))]), caption=caption_of(other, 0))
                 for x in found
             )
             for found in task.found
@@ -364,12 +364,13 @@ def evaluate_generation(
                     real_lengths=real_lengths,
                     progress=progress,
                     stage=f"{rung} {turn + 1}",
-                )  # fmt: skip
+                )
             )
         copied = copy_rate(turns[0], generator)
         motions = [[g.clip for g in turn] for turn in turns]
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
-            np.savez(keep / f"{rung}.npz", **{str(i): g.clip.joints for i, g in enumerate(turns[0])})
+            joints = {str(i): g.clip.joints for i, g in enumerate(turns[0])}
+            np.savez(keep / f"{rung}.npz", allow_pickle=False, **joints)
         rows.append(figures(rung, motions, task, evaluator, copied=copied, **common))  # type: ignore[arg-type]
     return GenerationReport(evaluator.spec.name, neighbours, real_lengths, tuple(rows))

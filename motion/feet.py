@@ -28,9 +28,7 @@ FADE = 0.2  # seconds
 REACH = 0.999  # share of the stretched leg
 
 
-def clean_feet(
-    joints: Array, skeleton: Skeleton, fps: float, contacts: Array | None = None
-) -> NDArray[np.float32]:
+def clean_feet(joints: Array, skeleton: Skeleton, fps: float, contacts: Array | None = None) -> NDArray[np.float32]:
     """Joints [T, J, 3] with standing feet held still and the person on the floor; ``contacts`` [T, 4] as in the features.
 
     The input is not changed. Where nothing would improve, it is returned as it is (moved onto the floor).

@@ -25,12 +25,11 @@ class ModelConfig:
     patch: int = 4  # frames a token: 0.2 s at 20 fps
     part_width: int = 128
     part_layers: int = 2
-    body_width: int = 224
-    body_layers: int = 3
+    body_width: int = 256
+    body_layers: int = 2
     heads: int = 4
     dropout: float = 0.1
-    part_dropout: float = 0.3  # a part is hidden from the whole-body head, so that no part is indispensable
-    part_bottleneck: int = 32  # numbers of a part's summary that the whole-body head reads
+    part_dropout: float = 0.15  # a part is hidden from the whole-body head, so that no part is indispensable
     share_sides: bool = True  # left limbs are mirrored and read by the right limbs' tower
     text_tower: str = "minilm"
     text_dim: int = 384

@@ -1,7 +1,6 @@
 """Towers of the part-momentum model.
 
-- One transformer a body part reads that part's columns of the features; another reads the whole body. The whole vector is made
-  of the latter and of a narrow view of each part: a head that reads all of the parts' states learns persons by heart.
+- One transformer a body part reads that part's columns of the features; a second, small one sees all parts together in time.
 - Left limbs are mirrored and read by the same weights as right limbs (``share_sides``): half the parameters, and a rare
   left-sided action is learned from its frequent right-sided twin. Side-specific output maps keep the sides apart.
 - Padding is masked everywhere and a token that is partly padding sees zeros there: an embedding depends on the clip alone.
@@ -116,7 +115,7 @@ class Head(nn.Module):
 
 
 class PartTowers(nn.Module):
-    """The motion side: six part towers, a whole-body tower, and heads."""
+    """The motion side: six part towers, a whole-body tower over their tokens, and heads."""
 
     signs: Tensor
 
@@ -134,10 +133,9 @@ class PartTowers(nn.Module):
                     inputs, width, config.part_layers, config.heads, config.dropout
                 )
         self.part_heads = nn.ModuleDict({p: nn.Linear(width, config.dim) for p in config.parts})
-        inputs = part_features(config.features).dim * patch
-        self.body = Tower(inputs, config.body_width, config.body_layers, config.heads, config.dropout)
-        self.narrow = nn.ModuleDict({p: nn.Linear(width, config.part_bottleneck) for p in config.parts})
-        self.head = Head(len(config.parts) * config.part_bottleneck + config.body_width, config.dim, config.dropout)
+        count = len(config.parts)
+        self.body = Tower(count * width, config.body_width, config.body_layers, config.heads, config.dropout)
+        self.head = Head(count * width + config.body_width, config.dim, config.dropout)
 
     def _tower_of(self, part: str) -> str:
         return part.removeprefix("left_").removeprefix("right_") if self.config.share_sides else part
@@ -153,15 +151,20 @@ class PartTowers(nn.Module):
         groups: dict[str, list[str]] = {}
         for part in parts:
             groups.setdefault(self._tower_of(part), []).append(part)
+        states: dict[str, Tensor] = {}
         summaries: dict[str, Tensor] = {}
         for name, members in groups.items():
             x = torch.cat([self._inputs(features, part) for part in members])
             tokens, token_mask = patches(x, mask.repeat(len(members), 1), self.config.patch)
-            _, summary = self.towers[name](tokens, token_mask)
+            state, summary = self.towers[name](tokens, token_mask)
+            states.update(zip(members, state.chunk(len(members)), strict=True))
             summaries.update(zip(members, summary.chunk(len(members)), strict=True))
-        _, body = self.body(*patches(features, mask, self.config.patch))
-        narrow = torch.stack([self.narrow[p](summaries[p]) for p in parts], 1) * self._kept_parts(features)[..., None]
-        whole = self.head(torch.cat([narrow.flatten(1), body], dim=-1))
+        keep = self._kept_parts(features)
+        together = torch.stack([states[p] for p in parts], 2) * keep[:, None, :, None]
+        token_mask = token_mask[: len(features)]
+        _, body = self.body(together.flatten(2), token_mask)
+        summary = torch.stack([summaries[p] for p in parts], 1)  # [B, P, W]
+        whole = self.head(torch.cat([(summary * keep[..., None]).flatten(1), body], dim=-1))
         outs = torch.stack([self.part_heads[p](summaries[p]) for p in parts], 1)
         return Towers(F.normalize(whole, dim=-1), F.normalize(outs, dim=-1))
 
@@ -213,7 +216,8 @@ class TextHead(nn.Module):
         """``sentence`` [B, text_dim] unit vectors, ``lexical`` [B, LEXICAL_DIM]."""
         x = self.dropout(torch.cat([sentence * math.sqrt(self.config.text_dim), lexical], dim=-1))
         y = self.linear(x) + self.correction(x)
-        parts = y[:, None] + torch.einsum("bd,pdr,pre->bpe", y, self.part_down, self.part_up)
+        heard = y.detach()  # what a part alone can tell must not bend what the sentence means for the whole
+        parts = heard[:, None] + torch.einsum("bd,pdr,pre->bpe", heard, self.part_down, self.part_up)
         return Towers(F.normalize(y, dim=-1), F.normalize(parts, dim=-1))
 
 

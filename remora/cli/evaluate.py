@@ -1,26 +1,29 @@
-"""``remora evaluate``: how good an encoder is, on whose data."""
+"""``remora evaluate``: how good an encoder, a tokenizer or a generator is, on whose data."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from remora.cli.options import Debug, Device, EncoderName, Json
-from remora.output import progress_bar, write_json, write_line, write_table
+from remora.cli.options import Debug, Device, EncoderName, GeneratorName, Json
+from remora.output import progress_bar, waiting, write_json, write_line, write_table
 
 if TYPE_CHECKING:
+    from generator.evaluate import GenerationReport
+    from motion import Clip
     from retriever import Evaluation, Row
 
 CONTROL = "whole-body"  # shipped encoders of this name are the baseline
 
-app = typer.Typer(help="Measure an encoder.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(help="Measure an encoder or a generator.", rich_markup_mode=None, no_args_is_help=True)
 
 
 @app.callback()
 def group() -> None:
-    """Measure an encoder."""
+    """Measure an encoder or a generator."""
 
 
 @app.command()
@@ -73,3 +76,168 @@ def _row(row: Row) -> list[str | int | float]:
     if row.baseline is not None and row.difference is not None:
         cells += [row.baseline.value, row.difference.value, f"{row.difference.low:+.3f} {row.difference.high:+.3f}"]
     return cells
+
+
+@app.command()
+def tokenizer(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of labelled clips.")],
+    split: Annotated[str, typer.Option("--split", help="Any value of the split column.")] = "test",
+    source: Annotated[
+        list[str] | None, typer.Option("--source", metavar="NAME", help="Only this source; may be repeated.")
+    ] = None,
+    generator: GeneratorName = None,
+    encoder: EncoderName = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure how well motion comes back from its tokens, in millimetres, by source.
+
+    Also how codebooks are used, and how well rebuilt clips are found by text.
+    """
+    from encoders import load_encoder
+    from generator.evaluate import evaluate_tokenizer
+    from generator.model import generator_folder
+    from generator.train.data import read_clips
+    from generator.weights import load_tokenizer
+
+    folder = generator_folder(generator)
+    model = load_tokenizer(folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder)
+    clips = read_clips([str(data)], split, tuple(source or ()))
+    with waiting(f"rebuilding {len(clips)} clips", quiet=as_json):
+        found = evaluate_tokenizer(model, clips, encoder=load_encoder(encoder, device=device))
+    if as_json:
+        write_json(asdict(found))
+        return
+    columns = ("source", "clips", "MPJPE mm", "PA-MPJPE mm", "global mm", "acceleration m/s2")
+    rows = [
+        (name, found.clips[name], r.mpjpe_mm, r.pa_mpjpe_mm, r.global_mm, r.acceleration)
+        for name, r in found.sources.items()
+    ]
+    write_table(columns, rows, title=f"reconstruction, split {split}")
+    levels = range(len(next(iter(found.use.values()))))
+    used = [
+        (kind, *(f"{100 * found.use[kind][q]:.0f} % ({found.perplexity[kind][q]:.0f})" for q in levels))
+        for kind in found.use
+    ]
+    write_table(("codes used (perplexity)", *(f"level {q}" for q in levels)), used)
+    recalls = [(name, real, made, 100 * (made - real)) for name, (real, made) in found.recall.items()]
+    write_table(("text to motion R@1", "real", "rebuilt", "points"), recalls)
+
+
+@app.command()
+def generation(
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="Folder of labelled clips: test split and gallery.")
+    ],
+    split: Annotated[str, typer.Option("--split", help="Whose captions are made.")] = "test",
+    gallery: Annotated[str, typer.Option("--gallery", help="The split exemplars come from.")] = "train",
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", metavar="NAME", help="Only this source; may be repeated. Default: those it was trained on."
+        ),
+    ] = None,
+    generator: GeneratorName = None,
+    encoder: EncoderName = None,
+    evaluator: Annotated[
+        str, typer.Option("--evaluator", metavar="NAME|DIR", help="Encoder that judges; not the one that retrieves.")
+    ] = "whole-body-small",
+    rung: Annotated[
+        list[str] | None,
+        typer.Option("--rung", metavar="NAME", help="Of the ladder: retrieved, none, random, shuffled; default: all."),
+    ] = None,
+    neighbours: Annotated[int, typer.Option("--neighbours", min=1, max=8)] = 2,
+    generations: Annotated[int, typer.Option("--generations", min=1, help="Motions a caption and rung.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=64, help="Only so many test clips, drawn with seed 0.")
+    ] = None,
+    estimated_lengths: Annotated[
+        bool, typer.Option("--estimated-lengths", help="Not the real clips' lengths but estimated ones.")
+    ] = False,
+    text_scale: Annotated[float | None, typer.Option("--text-scale")] = None,
+    retrieval_scale: Annotated[float | None, typer.Option("--retrieval-scale")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, max=200)] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", min=0, max=10)] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="DIR", help="Keep the motions, one .npz a rung.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure generation with the official protocol, beside real motion and the control ladder.
+
+    20 repeats of the draws, pools of 32 with distinct captions. Our own evaluator: never compare with published figures.
+    """
+    from encoders import load_encoder
+    from generator import load_generator
+    from generator.evaluate import LADDER, evaluate_generation
+    from generator.train.config import OPTICAL
+    from generator.train.data import read_clips
+    from remora.cli.generate import sampling_of
+
+    wanted = tuple(source or OPTICAL)
+    test = drawn(read_clips([str(data)], split, wanted), limit)
+    pool = read_clips([str(data)], gallery, wanted)
+    model = load_generator(generator, device=device)
+    sampling = sampling_of(text_scale=text_scale, retrieval_scale=retrieval_scale, steps=steps, temperature=temperature)
+    with progress_bar("evaluate", quiet=as_json) as move:
+        found = evaluate_generation(
+            model, test=test, gallery=pool, encoder=load_encoder(encoder, device=device),
+            evaluator=load_encoder(evaluator, device=device), rungs=tuple(rung or LADDER), neighbours=neighbours,
+            sampling=sampling, generations=generations, real_lengths=not estimated_lengths, keep=keep, progress=move,
+        )  # fmt: skip
+    if as_json:
+        write_json(report_json(found))
+        return
+    write_line(
+        f"evaluator {found.evaluator} (our own; not comparable with the published one), {found.neighbours} neighbours"
+    )
+    columns = ("row", "N", "top-1", "top-2", "top-3", "MM-Dist", "FID", "KID", "Diversity", "MultiModality")
+    rows = [
+        (
+            r.name,
+            r.count,
+            *(str(x) for x in r.r_precision),
+            str(r.mm_dist),
+            str(r.fid),
+            str(r.kid),
+            str(r.diversity),
+            str(r.multimodality or "-"),
+        )
+        for r in found.rows
+    ]
+    write_table(columns, rows)
+    names = tuple(f.name for f in fields(found.rows[0].physics))
+    rows = [(r.name, *astuple(r.physics), r.nearest_mm, r.copied) for r in found.rows]
+    write_table(("row", *names, "nearest train mm", "copied"), rows)
+
+
+def drawn(clips: list[Clip], limit: int | None) -> list[Clip]:
+    """``limit`` of the clips, drawn with seed 0; all where it is None."""
+    if limit is None or limit >= len(clips):
+        return clips
+    import random
+
+    return random.Random(0).sample(clips, limit)
+
+
+def report_json(found: GenerationReport) -> dict[str, Any]:
+    """The report without its arrays."""
+    rows = []
+    for row in found.rows:
+        data = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "samples"}
+        data["physics"] = asdict(row.physics)
+        for key, value in data.items():
+            if key == "r_precision":
+                data[key] = [asdict(x) for x in value]
+            elif hasattr(value, "low"):
+                data[key] = asdict(value)
+        rows.append(data)
+    return {
+        "evaluator": found.evaluator,
+        "neighbours": found.neighbours,
+        "real_lengths": found.real_lengths,
+        "rows": rows,
+    }

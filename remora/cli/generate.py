@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from remora.cli.options import DEFAULT_LIBRARY, Debug, Device, EncoderName, Json, LibraryDir, Where
+from remora.cli.options import DEFAULT_LIBRARY, Debug, Device, EncoderName, GeneratorName, Json, LibraryDir, Where
 from remora.errors import RemoraError
 from remora.output import progress_bar, say, write_json, write_line
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from generator import ExemplarClip, Generated, Prompt, Sampling
     from remora.engine import Engine
 
-GeneratorName = Annotated[
-    str | None,
-    typer.Option("--generator", metavar="NAME|DIR", help="Generator by name or folder; default: the shipped."),
-]
 Neighbours = Annotated[int, typer.Option("--neighbours", min=0, max=8, help="Exemplars to learn from, 0 to 8.")]
 NoRetrieval = Annotated[bool, typer.Option("--no-retrieval", help="From the sentence alone; needs no library.")]
 PartsFrom = Annotated[
@@ -94,7 +90,10 @@ def generate(
     from remora.engine import Engine
 
     names = _formats(formats)
-    sampling = _sampling(text_scale, retrieval_scale, schedule, steps, temperature, top_k, top_p, remask)
+    sampling = sampling_of(
+        text_scale=text_scale, retrieval_scale=retrieval_scale, schedule=schedule, steps=steps, temperature=temperature,
+        top_k=top_k, top_p=top_p, remask=remask,
+    )  # fmt: skip
     if neighbours == 0 or retrieval_scale == 0:
         no_retrieval = True
     engine = Engine(library, encoder=encoder, generator=generator, device=device)
@@ -163,7 +162,7 @@ def create(
         return
     best = f"the best hit has {hits[0].score:.3f}" if hits else "the library is empty"
     say(f"{best}, {edge:.3f} would be enough: making a new motion")
-    sampling = _sampling(None, None, "constant", None, None, 0, None, False)
+    sampling = sampling_of()
     first = random.SystemRandom().randrange(1, 2**31) if seed is None else seed
     found = _exemplars(engine, text, neighbours, {}, None) if hits and neighbours else ()
     _make(engine, [_want(engine, text, seconds, first, found, sampling, out, 1)], sampling, names, as_json=as_json)
@@ -215,7 +214,7 @@ def edit(
 
     names = _formats(formats)
     check_parts(part or ())
-    sampling = _sampling(text_scale, retrieval_scale, "constant", steps, temperature, 0, None, False)
+    sampling = sampling_of(text_scale=text_scale, retrieval_scale=retrieval_scale, steps=steps, temperature=temperature)
     engine = Engine(library, encoder=encoder, generator=generator, device=device)
     clip = _clip(engine, motion)
     found: tuple[ExemplarClip, ...] = ()
@@ -283,29 +282,24 @@ def parse_parts_from(pairs: Sequence[str] | None) -> dict[tuple[str, ...], str]:
     return found
 
 
-def _sampling(
-    text_scale: float | None,
-    retrieval_scale: float | None,
-    schedule: str,
-    steps: int | None,
-    temperature: float | None,
-    top_k: int,
-    top_p: float | None,
-    remask: bool,
+def sampling_of(
+    *,
+    text_scale: float | None = None,
+    retrieval_scale: float | None = None,
+    schedule: str | None = None,
+    steps: int | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    remask: bool | None = None,
 ) -> Sampling:
+    """The default sampling with what was asked for changed."""
     from generator import Guidance, Sampling
 
-    base, scales = Sampling(), Guidance()
-    guidance = Guidance(
-        text_scale=scales.text_scale if text_scale is None else text_scale,
-        retrieval_scale=scales.retrieval_scale if retrieval_scale is None else retrieval_scale,
-        schedule=schedule,
-    )
-    return replace(
-        base, guidance=guidance, steps=steps or base.steps, top_k=top_k, remask=remask,
-        temperature=base.temperature if temperature is None else temperature,
-        top_p=base.top_p if top_p is None else top_p,
-    )  # fmt: skip
+    scales = {"text_scale": text_scale, "retrieval_scale": retrieval_scale, "schedule": schedule}
+    draws = {"steps": steps, "temperature": temperature, "top_k": top_k, "top_p": top_p, "remask": remask}
+    guidance = replace(Guidance(), **{k: v for k, v in scales.items() if v is not None})  # type: ignore[arg-type]
+    return replace(Sampling(), guidance=guidance, **{k: v for k, v in draws.items() if v is not None})  # type: ignore[arg-type]
 
 
 def _read_prompts(text: str | None, file: Path | None, seconds: float | None) -> list[tuple[str, float | None]]:
@@ -330,9 +324,7 @@ def _exemplars(
     engine: Engine, text: str, neighbours: int, parts: Mapping[tuple[str, ...], str], where: str | None
 ) -> tuple[ExemplarClip, ...]:
     if not engine.exists():
-        raise RemoraError(
-            f"{engine.path} is no library to learn from; name one with --library, or use --no-retrieval"
-        )
+        raise RemoraError(f"{engine.path} is no library to learn from; name one with --library, or use --no-retrieval")
     found = engine.exemplars(text, k=neighbours, where=where)
     for names, sentence in parts.items():
         found = (*found, *engine.exemplars(sentence, k=1, parts=names, where=where))

@@ -19,6 +19,10 @@ EncoderName = Annotated[
         "--encoder", metavar="NAME|DIR", help="Encoder by name or folder; default: the library's, else the shipped."
     ),
 ]
+GeneratorName = Annotated[
+    str | None,
+    typer.Option("--generator", metavar="NAME|DIR", help="Generator by name or folder; default: the shipped."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 JointMap = Annotated[
     Path | None,

@@ -1,17 +1,17 @@
-"""``remora train``: an encoder from folders of captioned clips."""
+"""``remora train``: an encoder or a generator from folders of captioned clips."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from remora.cli.options import Debug, Device, Json
+from remora.cli.options import Debug, Device, EncoderName, Json
 from remora.errors import RemoraError
 from remora.output import progress_bar, write_json, write_line
 
@@ -94,3 +94,172 @@ def _further(path: Path | None) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise RemoraError(f'{path}: holds no JSON object; write one, as {{"lr": 0.0005}}')
     return loaded
+
+
+# ---- the generator: four models, in this order ------------------------------------------------------------------------
+
+Data = Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of captioned clips; may be repeated.")]
+Run = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder; an unfinished run in it is resumed.")]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="NAME", help="Only this source; may be repeated. Default: optical ones."),
+]
+TokenizerDir = Annotated[Path, typer.Option("--tokenizer", metavar="DIR", help="Folder of a trained tokenizer.")]
+Wordings = Annotated[
+    Path | None,
+    typer.Option("--wordings", metavar="DIR", help="Folder with wordings.parquet: more ways to say a class."),
+]
+Steps = Annotated[int | None, typer.Option("--steps", min=1)]
+BatchSize = Annotated[int | None, typer.Option("--batch", min=2)]
+Seed = Annotated[int, typer.Option("--seed")]
+Size = Annotated[str, typer.Option("--model", help="small or base.")]
+Settings = Annotated[
+    Path | None, typer.Option("--config", metavar="JSON", help="Any other field of the training configuration.")
+]
+
+
+@app.command()
+def tokenizer(
+    data: Data,
+    out: Run,
+    source: Sources = None,
+    model: Annotated[
+        str, typer.Option("--model", help="small, base, or whole (one token for the whole body).")
+    ] = "small",
+    steps: Steps = None,
+    batch: BatchSize = None,
+    seed: Seed = 0,
+    config: Settings = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train the tokenizer: motion to tokens of body parts and back; selected on the val split."""
+    from generator.tokenizer import TOKENIZERS
+    from generator.train import TokenizerTraining, train_tokenizer
+
+    fields = _fields(TokenizerTraining, data, out, source, steps, batch, seed, config, device)
+    _train(train_tokenizer, TokenizerTraining(**fields, model=_size(TOKENIZERS, model)), as_json)
+
+
+@app.command()
+def masked(
+    data: Data,
+    out: Run,
+    tokenizer: TokenizerDir,
+    wordings: Wordings = None,
+    source: Sources = None,
+    model: Size = "small",
+    encoder: EncoderName = None,
+    steps: Steps = None,
+    batch: BatchSize = None,
+    seed: Seed = 0,
+    config: Settings = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train the masked transformer: first-level tokens from sentences and exemplars; selected on the val split."""
+    from generator.masked import MASKED
+    from generator.train import MaskedTraining, train_masked
+
+    fields = _fields(MaskedTraining, data, out, source, steps, batch, seed, config, device)
+    fields |= {"tokenizer": str(tokenizer), "wordings": str(wordings or ""), "encoder": encoder or ""}
+    _train(train_masked, MaskedTraining(**fields, model=_size(MASKED, model)), as_json)
+
+
+@app.command()
+def residual(
+    data: Data,
+    out: Run,
+    tokenizer: TokenizerDir,
+    wordings: Wordings = None,
+    source: Sources = None,
+    model: Size = "small",
+    encoder: EncoderName = None,
+    steps: Steps = None,
+    batch: BatchSize = None,
+    seed: Seed = 0,
+    config: Settings = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train the residual transformer: the finer levels of tokens; selected on the val split."""
+    from generator.residual import RESIDUAL
+    from generator.train import ResidualTraining, train_residual
+
+    fields = _fields(ResidualTraining, data, out, source, steps, batch, seed, config, device)
+    fields |= {"tokenizer": str(tokenizer), "wordings": str(wordings or ""), "encoder": encoder or ""}
+    _train(train_residual, ResidualTraining(**fields, model=_size(RESIDUAL, model)), as_json)
+
+
+@app.command()
+def length(
+    data: Data,
+    out: Run,
+    tokenizer: TokenizerDir,
+    wordings: Wordings = None,
+    source: Sources = None,
+    encoder: EncoderName = None,
+    steps: Steps = None,
+    batch: BatchSize = None,
+    seed: Seed = 0,
+    config: Settings = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train the length estimator: seconds from a sentence, and what exemplars may say about it."""
+    from generator.train import LengthTraining, train_length
+
+    fields = _fields(LengthTraining, data, out, source, steps, batch, seed, config, device)
+    fields |= {"tokenizer": str(tokenizer), "wordings": str(wordings or ""), "encoder": encoder or ""}
+    _train(train_length, LengthTraining(**fields), as_json)
+
+
+def _fields(
+    kind: type,
+    data: list[Path],
+    out: Path,
+    source: list[str] | None,
+    steps: int | None,
+    batch: int | None,
+    seed: int,
+    config: Path | None,
+    device: str,
+) -> dict[str, Any]:
+    from dataclasses import fields
+
+    from generator.train import OPTICAL
+
+    found: dict[str, Any] = {
+        "data": tuple(map(str, data)), "out": str(out), "sources": tuple(source or OPTICAL), "seed": seed, "device": device,
+    }  # fmt: skip
+    further = _further(config)
+    unknown = sorted(set(further) - {f.name for f in fields(kind)} | ({"model"} & set(further)))
+    if unknown:
+        raise RemoraError(
+            f"{config}: unknown settings {', '.join(unknown)}; see generator.train.{kind.__name__} for the fields"
+        )
+    return found | further | {k: v for k, v in (("steps", steps), ("batch", batch)) if v is not None}
+
+
+def _size(known: Mapping[str, Any], name: str) -> Any:
+    if name not in known:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--model")
+    return known[name]
+
+
+def _train(train: Callable[..., Path], settings: Any, as_json: bool) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with progress_bar("train", quiet=as_json) as move:
+
+        def show(step: int, total: int, scalars: Mapping[str, float]) -> None:
+            move(", ".join(f"{key} {value:.3f}" for key, value in scalars.items()), step, total)
+
+        weights = train(settings, progress=show)
+    if as_json:
+        write_json({"weights": str(weights)})
+    else:
+        write_line(f"{weights}: selected on validation")
