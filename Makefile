@@ -58,6 +58,12 @@ check: install
 
 bench: install
 	$(BIN)/python -m benchmarks.slice --json $(OUT)/slice.json
+	$(BIN)/python -m benchmarks.generate
 
+TOKENS = --data $(DATA)/actions --wordings $(DATA)/texts --tokenizer runs/generator/tokenizer/weights
 train: install
-	$(BIN)/remora train retriever --data $(DATA)/actions --wordings $(DATA)/texts --steps 1000 --out runs/part-momentum-small
+	$(BIN)/remora train retriever --data $(DATA)/actions --wordings $(DATA)/texts --out runs/part-momentum-small
+	$(BIN)/remora train tokenizer --data $(DATA)/actions --out runs/generator/tokenizer
+	$(BIN)/remora train masked $(TOKENS) --out runs/generator/masked
+	$(BIN)/remora train residual $(TOKENS) --out runs/generator/residual
+	$(BIN)/remora train length $(TOKENS) --out runs/generator/length

@@ -1,8 +1,8 @@
 """What a motion is made from: sentences and exemplars as padded arrays, and which of them each sample may see.
 
 - A sentence is its pooled vector with lexical features, and the states of its word pieces.
-- An exemplar is the summed code vectors of its tokens (all levels), its length by its mask, how well it fits, the pooled
-  vector of its caption, and the body parts taken from it ("the legs of this, the arms of that").
+- An exemplar is the code vectors of its tokens (first level, and all summed), its length by its mask, how well it fits, the
+  pooled vector of its caption, and the body parts taken from it ("the legs of this, the arms of that").
 - Text and exemplars are dropped independently, in training and for guidance; what is dropped is masked out of attention, so
   a branch that must not see something cannot.
 """
@@ -34,7 +34,8 @@ class Sentence:
 class Exemplar:
     """One retrieved motion as the transformer reads it.
 
-    ``latents`` [R, N, D] summed codes, ``caption`` [P] pooled, ``score`` cosine of its retrieval, ``rows`` [R] true where used.
+    ``latents`` [R, N, D] first-level and summed codes, ``caption`` [P] pooled, ``score`` cosine of its retrieval, ``rows`` [R]
+    true where used.
     """
 
     latents: NDArray[np.float32]

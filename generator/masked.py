@@ -25,9 +25,9 @@ from generator.tokenizer import TokenizerConfig, kind_of
 class MaskedConfig:
     """Sizes of the masked transformer."""
 
-    width: int = 288
-    layers: int = 5
-    heads: int = 6
+    width: int = 224
+    layers: int = 4
+    heads: int = 7
     row_width: int = 96
     row_layers: int = 2
     dropout: float = 0.1
@@ -55,7 +55,7 @@ class MaskedTransformer(nn.Module):
         self.merge = nn.Linear(len(self.rows) * width, config.width)
         self.backbone = Backbone(
             config.width, config.layers, config.heads, config.dropout, pooled=config.pooled, words=config.words,
-            latents=(len(self.rows), tokens.code_dim) if config.exemplars else None,
+            latents=(len(self.rows), 2 * tokens.code_dim) if config.exemplars else None,
         )  # fmt: skip
         self.part = nn.Linear(config.width, len(self.rows) * width)
         self.mixer = RowMixer(width, 4, config.row_layers)

@@ -119,9 +119,10 @@ class Generator:
         used = [() if off else chosen(p.exemplars, self.retrieval, p.seconds) for p in prompts]
         read = [self.read_exemplars(found) for found in used]
         counts, estimates = self._lengths(prompts, sentences, read)
-        shape = (len(self.tokenizer.config.rows), self.tokenizer.config.code_dim)
-        conditions = stack(sentences, read, shape=shape).to(self.device)
-        known = torch.full((len(prompts), shape[0], max(counts), self.tokenizer.config.levels), UNKNOWN)
+        conditions = stack(sentences, read, shape=self.tokenizer.exemplar_shape).to(self.device)
+        known = torch.full(
+            (len(prompts), len(self.tokenizer.config.rows), max(counts), self.tokenizer.config.levels), UNKNOWN
+        )
         for row, prompt in enumerate(prompts):
             if prompt.known is not None:
                 known[row, :, : prompt.known.shape[1]] = torch.from_numpy(np.asarray(prompt.known, np.int64))
@@ -167,9 +168,9 @@ class Generator:
         captions = encode_sentences(self.tower, [x.caption or " " for x in found])
         out = []
         for x, tokens, caption in zip(found, ids, captions, strict=True):
-            latents = self.tokenizer.codes(torch.from_numpy(tokens.astype(np.int64))[None].to(self.device))[0]
+            latents = self.tokenizer.exemplar_latents(tokens)
             rows = np.array([not x.parts or row in x.parts for row in self.tokenizer.config.rows])
-            out.append(Exemplar(latents.detach().cpu().numpy(), caption.pooled, x.score, rows))
+            out.append(Exemplar(latents, caption.pooled, x.score, rows))
         return out
 
     def _lengths(

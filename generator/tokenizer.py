@@ -230,6 +230,21 @@ class Tokenizer(nn.Module):
                 out[row] = (found * (own >= 0)[..., None, :]).sum(-1)
         return torch.stack([out[row] for row in names], 1)
 
+    def exemplar_latents(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """What a transformer reads of an exemplar: first-level codes beside summed ones, [R, N, 2 D] of ids [R, N, Q].
+
+        The first level by itself, since that is what may be copied; the sum, since it says what the motion really is.
+        """
+        with torch.inference_mode():
+            own = torch.from_numpy(np.asarray(ids, np.int64))[None].to(self.mean.device)
+            both = torch.cat([self.codes(own[..., :1]), self.codes(own)], -1)[0]
+            return np.asarray(both.cpu().numpy())
+
+    @property
+    def exemplar_shape(self) -> tuple[int, int]:
+        """Rows R and width 2 D of :meth:`exemplar_latents`."""
+        return len(self.config.rows), 2 * self.config.code_dim
+
     def codebooks(self, kind: str) -> Tensor:
         """Code vectors [levels, codes, D] of a kind of part: root, leg, backbone, arm (or whole)."""
         books = self.quantisers[kind].codebooks

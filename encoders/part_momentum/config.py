@@ -74,7 +74,7 @@ class TrainConfig:
     queue: int = 1024  # keys of the slow copy kept as negatives; 0 for none
     part_weight: float = 0.5
     key_weight: float = 0.25  # share of the momentum term in the loss
-    blend: float = 0.0  # share of captions that are the mean of two of the same clip (TMR++)
+    blend: float = 0.3  # share of captions that are the mean of two of the same clip (TMR++)
     styled: float = 0.2  # share of captions with a style phrase, where a clip has a style
     styles: bool = True  # captions that name another style are negatives within a class
     seed: int = 0

@@ -101,6 +101,7 @@ class Corpus:
         ]
         self.odds = balanced(self.clips)
         self._tokenizer = tokenizer
+        self._latents: dict[int, NDArray[np.float32]] = {}
         self.gallery = gallery or self
         self.neighbours, self.scores = nearest(spoken, self.gallery.motion, NEIGHBOURS)
 
@@ -179,11 +180,10 @@ class Corpus:
 
     def as_exemplar(self, index: int, score: float, *, rng: np.random.Generator | None = None) -> Exemplar:
         """An item as exemplar; in training (``rng``) parts of it are now and then left out."""
-        import torch
-
         item = self.items[index]
-        tokens = item.tokens[0][0][:, : self.longest]
-        latents = self._tokenizer.codes(torch.from_numpy(tokens.astype(np.int64))[None])[0].detach().numpy()
+        if index not in self._latents:
+            self._latents[index] = self._tokenizer.exemplar_latents(item.tokens[0][0][:, : self.longest])
+        latents = self._latents[index]
         rows = np.ones(len(latents), bool)
         if rng is not None and len(rows) > 1 and rng.random() < 0.2:
             rows[rng.choice(len(rows), rng.integers(1, len(rows)), replace=False)] = False

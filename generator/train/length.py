@@ -30,6 +30,8 @@ class LengthTraining(TokenTraining):
     """How the length estimator is trained."""
 
     model: LengthConfig = field(default_factory=LengthConfig)
+    steps: int = 1200
+    batch: int = 128
 
 
 def train_length(config: LengthTraining, *, progress: Progress | None = None) -> Path:

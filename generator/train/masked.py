@@ -53,6 +53,11 @@ class MaskedTraining(TokenTraining):
     """How the masked transformer is trained."""
 
     model: MaskedConfig = field(default_factory=MaskedConfig)
+    steps: int = 4000
+    batch: int = 32
+    warmup: int = 200
+    ema: float = 0.995
+    eval_every: int = 250
     random_ids: float = 0.1  # share of hidden tokens that show a random id instead of [MASK]
     wrong_ids: float = 0.05  # share of shown tokens that show a random id
 
@@ -83,7 +88,7 @@ def train_masked(config: MaskedTraining, *, progress: Progress | None = None) ->
     sizes = replace(config.model, pooled=pooled_dim(tower), words=tower.dim)
     model = MaskedTransformer(sizes, tokenizer.config)
     run = Run(config, model)
-    shape = (len(tokenizer.config.rows), tokenizer.config.code_dim)
+    shape = tokenizer.exemplar_shape
     log.info("%d clips, %d sentences, %d parameters, from step %d", len(train), len(train.texts),
              sum(p.numel() for p in model.parameters()), run.step)  # fmt: skip
     weights = run.out / "weights"

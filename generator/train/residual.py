@@ -33,6 +33,11 @@ class ResidualTraining(TokenTraining):
     """How the residual transformer is trained."""
 
     model: ResidualConfig = field(default_factory=ResidualConfig)
+    steps: int = 2000
+    batch: int = 32
+    warmup: int = 100
+    ema: float = 0.995
+    eval_every: int = 250
     wrong_ids: float = 0.05
 
 
@@ -46,7 +51,7 @@ def train_residual(config: ResidualTraining, *, progress: Progress | None = None
     model = ResidualTransformer(sizes, tokenizer.config)
     run = Run(config, model)
     tokenizer = tokenizer.to(run.device.name)
-    shape = (len(tokenizer.config.rows), tokenizer.config.code_dim)
+    shape = tokenizer.exemplar_shape
     levels = np.arange(1, tokenizer.config.levels)
     odds = (tokenizer.config.levels - levels + 1.0) / (tokenizer.config.levels - levels + 1.0).sum()
     log.info("%d clips, %d parameters, from step %d", len(train), sum(p.numel() for p in model.parameters()), run.step)

@@ -36,6 +36,10 @@ class TokenizerTraining(RunConfig):
     """How the tokenizer is trained."""
 
     model: TokenizerConfig = field(default_factory=TokenizerConfig)
+    steps: int = 1500
+    lr: float = 1e-3
+    warmup: int = 100
+    eval_every: int = 150
     window: int = 64  # frames
     commit: float = 0.02
     joints: float = 4.0  # weight of the joints' places, per metre
