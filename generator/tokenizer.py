@@ -15,6 +15,7 @@ there columns of joints in index order, here anatomical parts).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -165,6 +166,7 @@ class Tokenizer(nn.Module):
                 self.quantisers[kind] = ResidualVQ(
                     dim=config.code_dim, codebook_size=config.codes, num_quantizers=config.levels, decay=0.99,
                     kmeans_init=True, kmeans_iters=10, threshold_ema_dead_code=1.0,
+                    sync_codebook=int(os.environ.get("WORLD_SIZE", "1")) > 1,
                 )  # fmt: skip
         self.decoder = Decoder(config, self.frames.dim)
 

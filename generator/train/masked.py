@@ -102,7 +102,7 @@ def train_masked(config: MaskedTraining, *, progress: Progress | None = None) ->
             ids, valid, conditions = collate([draws[i] for i in piece], shape)
             conditions = dropped(conditions, config, rng)
             ids, valid, conditions = ids.to(run.device.name), valid.to(run.device.name), conditions.to(run.device.name)
-            with torch.autocast(run.device.name.split(":")[0], enabled=run.device.half_precision):
+            with run.half_precision():
                 loss, n = masked_loss(model, ids[..., 0], valid, conditions, config)
             pieces.append((loss, n))
         count = sum(n for _, n in pieces)

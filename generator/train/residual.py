@@ -64,7 +64,7 @@ def train_residual(config: ResidualTraining, *, progress: Progress | None = None
             ids, valid, conditions = collate([draws[i] for i in piece], shape)
             conditions = dropped(conditions, config, rng).to(run.device.name)
             level = torch.from_numpy(rng.choice(levels, len(ids), p=odds))
-            with torch.autocast(run.device.name.split(":")[0], enabled=run.device.half_precision):
+            with run.half_precision():
                 loss, n = residual_loss(
                     model, tokenizer, ids.to(run.device.name), valid.to(run.device.name), conditions,
                     level.to(run.device.name), config.wrong_ids, config.label_smoothing,

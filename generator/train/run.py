@@ -2,6 +2,8 @@
 
 - Whatever has a ``state_dict`` of tensors is kept: model, its averaged copy, codebooks (with their counts and started flag).
 - A step's batch and dropout depend on seed and step alone: a resumed run draws what an unbroken one would have drawn.
+- Several GPUs: ``accelerate launch --num_processes N .venv/bin/remora train ...``. Every process draws its own batch, gradients
+  are averaged (so are the codebooks of a tokenizer), the first process validates and writes.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +34,12 @@ class Run:
     def __init__(self, config: RunConfig, model: nn.Module) -> None:
         self.config = config
         self.out = Path(config.out)
-        self.device = choose_device(config.device)
+        self.team = team()
+        self.rank = 0 if self.team is None else int(self.team.process_index)
+        wanted = config.device
+        if self.team is not None and wanted == "auto":
+            wanted = "cpu" if self.team.device.type == "cpu" else str(self.team.device)
+        self.device = choose_device(wanted)
         self.model = model.to(self.device.name)
         self.averaged = (
             copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False) if config.ema else self.model
@@ -47,11 +55,15 @@ class Run:
     def steps(self) -> Iterator[tuple[int, np.random.Generator]]:
         """Step numbers still to do, each with its own random generator; torch is seeded too and the rate set."""
         for step in range(self.step, self.config.steps):
-            torch.manual_seed(self.config.seed * 1_000_003 + step)
+            torch.manual_seed((self.config.seed * 1_000_003 + step) * 64 + self.rank)
             for group in self.optimiser.param_groups:
                 group["lr"] = self.config.lr * schedule(step, self.config)
             self.model.train()
-            yield step, np.random.default_rng([self.config.seed, step])
+            yield step, np.random.default_rng([self.config.seed, step, self.rank])
+
+    def half_precision(self) -> torch.autocast:
+        """Forward passes in bfloat16 where that pays, as a context; it needs no scaling of the loss."""
+        return torch.autocast(self.device.name.split(":")[0], dtype=torch.bfloat16, enabled=self.device.half_precision)
 
     def update(self, loss: torch.Tensor) -> float:
         """One optimiser step with clipped gradients; the averaged weights follow. GeneratorError on a loss that is NaN."""
@@ -60,6 +72,10 @@ class Run:
             raise GeneratorError(f"the loss is {value} at step {self.step}; lower lr (now {self.config.lr}) and resume")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if self.team is not None:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = self.team.reduce(parameter.grad, "mean")
         clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
         self.step += 1
@@ -73,7 +89,9 @@ class Run:
         return self.step % self.config.eval_every == 0 or self.step == self.config.steps
 
     def record(self, scalars: Mapping[str, float]) -> bool:
-        """Write history and checkpoint; whether ``scalars["score"]`` (higher is better) is the best so far."""
+        """Write history and checkpoint; whether ``scalars["score"]`` (higher is better) is the best so far and to be kept."""
+        if self.rank > 0:
+            return False
         best = scalars["score"] > self.best_score
         if best:
             self.best_step, self.best_score = self.step, float(scalars["score"])
@@ -125,6 +143,17 @@ class Run:
         buffers = dict(self.model.named_buffers())
         for name, own in self.averaged.named_buffers():
             own.copy_(buffers[name])
+
+
+def team() -> Any:
+    """The processes of an ``accelerate launch``, None where this one is alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return None
+    try:
+        from accelerate import Accelerator
+    except ImportError:
+        raise GeneratorError("several processes need the package accelerate; pip install 'remora[train]'") from None
+    return Accelerator(cpu=not torch.cuda.is_available())
 
 
 def schedule(step: int, config: RunConfig) -> float:

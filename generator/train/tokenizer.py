@@ -49,6 +49,7 @@ class TokenizerTraining(RunConfig):
 
 def train_tokenizer(config: TokenizerTraining, *, progress: Progress | None = None) -> Path:
     """Train (or resume) the run in ``config.out``; the folder of the best weights."""
+    torch.manual_seed(config.seed)
     model = Tokenizer(config.model)
     spec = model.frames
     clips = read_clips(config.data, "train", config.sources, synthetic=config.synthetic, seed=config.seed)
@@ -57,7 +58,6 @@ def train_tokenizer(config: TokenizerTraining, *, progress: Progress | None = No
         f for _, f in read_frames(read_clips(config.data, "val", config.sources), spec, shortest=config.model.patch)
     ]
     model.set_statistics([frames for _, frames in train])
-    torch.manual_seed(config.seed)
     run = Run(config, model)
     odds = balanced([clip for clip, _ in train])
     log.info("%d clips, %d parameters, from step %d", len(train), sum(p.numel() for p in model.parameters()), run.step)
@@ -67,7 +67,7 @@ def train_tokenizer(config: TokenizerTraining, *, progress: Progress | None = No
         rows = rng.choice(len(train), config.batch, p=odds)
         frames, mask = batch_frames([window(train[i][1], rng, config, model) for i in rows], config.model.patch)
         frames, mask = frames.to(run.device.name), mask.to(run.device.name)
-        with torch.autocast(run.device.name.split(":")[0], enabled=run.device.half_precision):
+        with run.half_precision():
             quantised = model.quantise(model.latents(frames, mask), mask)
             decoded = model.decode(quantised.latents, mask).float()
         losses = tokenizer_losses(decoded, frames, mask.repeat_interleave(config.model.patch, 1), model)
@@ -80,7 +80,7 @@ def train_tokenizer(config: TokenizerTraining, *, progress: Progress | None = No
         )
         loss = run.update(total)
         if progress is not None:
-            progress(step + 1, config.steps, {"loss": loss, **{k: float(v) for k, v in losses.items()}})
+            progress(step + 1, config.steps, {"loss": loss, **{k: float(v.detach()) for k, v in losses.items()}})
         if run.due:
             tokenizer: Tokenizer = run.averaged  # type: ignore[assignment]
             quality = rebuild(tokenizer, held)
