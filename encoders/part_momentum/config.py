@@ -62,9 +62,9 @@ class TrainConfig:
     name: str = "part-momentum-small"
     model: ModelConfig = field(default_factory=lambda: SMALL)
     wordings: str = ""  # folder with wordings.parquet and style_wordings.parquet
-    synthetic: int = 200  # procedurally generated clips beside the real ones
+    synthetic: int = 800  # procedurally generated clips beside the real ones
     exclude_sources: tuple[str, ...] = ()
-    steps: int = 600
+    steps: int = 1000
     batch: int = 128
     max_frames: int = 120
     lr: float = 8e-4
@@ -74,8 +74,8 @@ class TrainConfig:
     queue: int = 1024  # keys of the slow copy kept as negatives; 0 for none
     part_weight: float = 0.5
     key_weight: float = 0.25  # share of the momentum term in the loss
-    blend: float = 0.3  # share of captions that are the mean of two of the same clip (TMR++)
-    styled: float = 0.2  # share of captions with a style phrase, where a clip has a style
+    blend: float = 0.0  # share of captions that are the mean of two of the same clip (TMR++)
+    styled: float = 0.4  # share of captions with a style phrase, where a clip has a style
     styles: bool = True  # captions that name another style are negatives within a class
     seed: int = 0
     device: str = "auto"

@@ -194,7 +194,7 @@ class TrainingSet:
         *,
         max_frames: int,
         augment: bool = True,
-        styled: float = 0.2,
+        styled: float = 0.4,
         blend: float = 0.0,
     ) -> Batch:
         """One batch: ``batch`` clips without repetition, one caption each.

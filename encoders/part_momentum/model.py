@@ -216,8 +216,7 @@ class TextHead(nn.Module):
         """``sentence`` [B, text_dim] unit vectors, ``lexical`` [B, LEXICAL_DIM]."""
         x = self.dropout(torch.cat([sentence * math.sqrt(self.config.text_dim), lexical], dim=-1))
         y = self.linear(x) + self.correction(x)
-        heard = y.detach()  # what a part alone can tell must not bend what the sentence means for the whole
-        parts = heard[:, None] + torch.einsum("bd,pdr,pre->bpe", heard, self.part_down, self.part_up)
+        parts = y[:, None] + torch.einsum("bd,pdr,pre->bpe", y, self.part_down, self.part_up)
         return Towers(F.normalize(y, dim=-1), F.normalize(parts, dim=-1))
 
 
