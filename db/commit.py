@@ -298,9 +298,7 @@ class Transaction:
         size = sum(entry.bytes for entry in draft.segment.files) if draft.segment is not None else 0
         return CommitReport(version, change.added, change.replaced, change.unchanged, change.deleted, size)
 
-    def _manifest(
-        self, base: Manifest, version: int, change: _Change, segments: Sequence[SegmentEntry]
-    ) -> Manifest:
+    def _manifest(self, base: Manifest, version: int, change: _Change, segments: Sequence[SegmentEntry]) -> Manifest:
         """The manifest of the version after ``base``."""
         ids = change.batch.ids if change.batch else []
         checksum = base.checksum - id_sum(change.dead) + id_sum(ids)

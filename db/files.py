@@ -113,7 +113,9 @@ class Files:
             raise
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise CorruptionError(f"{path} is a symbolic link, which is not followed; copy its target here") from error
+                raise CorruptionError(
+                    f"{path} is a symbolic link, which is not followed; copy its target here"
+                ) from error
             raise self._unreadable(path, error) from error
         if not plain:
             with suppress(OSError):

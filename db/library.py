@@ -94,7 +94,9 @@ class Library:
             spaces=tuple(spaces), encoder=dict(encoder),
         )  # fmt: skip
         uuid = first.library
-        if not files.put_exclusive(manifests.file_name(0), first.to_bytes()):  # another writer's, or of a creation cut short
+        if not files.put_exclusive(
+            manifests.file_name(0), first.to_bytes()
+        ):  # another writer's, or of a creation cut short
             uuid = manifests.parse(files.read(manifests.file_name(0)), manifests.file_name(0)).library
         files.sync_folder("manifests")
         made = cls(files, uuid)._made_with(spaces, encoder)
@@ -132,7 +134,9 @@ class Library:
             data = files.read(CARD)
         except FileNotFoundError:
             if max(manifests.list_versions(files), default=0) > 0:
-                raise CorruptionError(f"{files.root / CARD} is missing; restore it from a copy of the library") from None
+                raise CorruptionError(
+                    f"{files.root / CARD} is missing; restore it from a copy of the library"
+                ) from None
             raise LibraryNotFound(
                 f"{files.root} is a folder without {CARD}, not a library; "
                 "make one with: remora index SOURCE --library NEW-FOLDER"

@@ -97,9 +97,7 @@ def unpack_vectors(data: mmap.mmap | bytes, space: Space, segment: str, rows: in
     return view[:, : space.dim]
 
 
-def check_pages(
-    data: mmap.mmap | bytes, space: Space, rows: int, pages: NDArray[np.int64] | None = None
-) -> list[int]:
+def check_pages(data: mmap.mmap | bytes, space: Space, rows: int, pages: NDArray[np.int64] | None = None) -> list[int]:
     """Those of ``pages`` (all, where not given; 4,096 rows each) of a block whose checksum does not fit."""
     step, end = CHECK_ROWS * space.stride, HEADER_BYTES + rows * space.stride
     bad = []

@@ -302,7 +302,9 @@ class Snapshot:
 
         weights = {space: 1.0} if isinstance(space, str) else {name: float(weight) for name, weight in space.items()}
         if int(k) != k or k < 1 or not weights or not all(abs(w) < 1e6 for w in weights.values()):
-            raise RequestError(f"k is {k} and the weights are {weights}; give a whole k of at least 1 and weights below 1e6")
+            raise RequestError(
+                f"k is {k} and the weights are {weights}; give a whole k of at least 1 and weights below 1e6"
+            )
         spaces = {name: self._space(name) for name in weights}
         if len({s.rows_of for s in spaces.values()}) > 1:
             raise RequestError("spaces of clips and of captions cannot be searched together; ask them one by one")

@@ -175,9 +175,7 @@ class SegmentStore:
         self._checked_size(name, entry.deletes)
         return segment.unpack_deletes(self._files.read(name), entry.rows, str(self._files.root / name))
 
-    def vectors(
-        self, entry: SegmentEntry, space: Space, rows: NDArray[np.int64] | None
-    ) -> NDArray[np.floating[Any]]:
+    def vectors(self, entry: SegmentEntry, space: Space, rows: NDArray[np.int64] | None) -> NDArray[np.floating[Any]]:
         """A view [N, D] of a segment's vectors; the checksums of the pages with ``rows``, or of all pages, are right."""
         file = segment.vector_file(space)
         count = entry.rows if space.rows_of == "rows" else entry.captions

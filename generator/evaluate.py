@@ -1,9 +1,10 @@
-"""How good a generator is: tokens, the official protocol with a named evaluator, physics, novelty, and the control ladder.
+"""How good a generator is: the official protocol with a named judge, the control ladder, physics, novelty, and events.
 
-- An evaluator maps captions and motions to vectors: the published one (``published``), where its files are given, or a
-  text-motion encoder of our own. Their figures are never mixed; every table says which it was.
+- A judge maps captions and motions to vectors (``judges``): our own encoder, or the published evaluator where its files are
+  given. Their figures are never mixed; every table says which it was.
 - The ladder makes the same captions with the same seeds from: real neighbours, none, random clips, and neighbours whose
-  motions were exchanged among the prompts (shuffled). Retrieval helps only if the first beats the others.
+  motions were exchanged among the prompts (shuffled). Retrieval helps only if the first beats the others; the differences
+  are paired caption by caption, with intervals.
 - Lengths are the real clips' unless said otherwise (as most of the field does; estimated ones are harder).
 """
 
@@ -12,101 +13,40 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders import DualEncoder
 from generator.errors import GeneratorError
+from generator.events import EVENTS, accuracy
 from generator.exemplars import ExemplarClip, length_score
-from generator.frames import clip_to_frames, frames_to_joints
-from generator.metrics import Interval, diversity, fid, kid, mm_dist, multimodality, r_precision, repeated
+from generator.frames import clip_to_frames
+from generator.judges import Judge
+from generator.metrics import (
+    Interval,
+    diversity,
+    draw_pools,
+    fid,
+    kid,
+    mm_dist,
+    multimodality,
+    paired_difference,
+    pool_hits,
+    repeated,
+)  # fmt: skip
 from generator.model import LONGEST_S, Generated, Generator, Prompt
-from generator.reconstruction import Reconstruction, reconstruction
 from generator.sampling import Sampling, without_exemplars
-from generator.tokenizer import Tokenizer, kind_of
 from generator.train.corpus import family_of, nearest, said_of
-from motion import Clip
+from motion import Caption, Clip
+from motion.geometry import facing, to_reference_bones, turn, yaw_of
 from motion.physics import Physics, mean_physics, physics
 
 Progress = Callable[[str, int, int], None]
 LADDER = ("retrieved", "none", "random", "shuffled")
 POOL = 32
-
-
-# ---- tokens --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TokenReport:
-    """Reconstruction by source ("all" first), and how codebooks are used.
-
-    ``use``: share of codes that occur, ``perplexity``: exp of their entropy; both [levels] for every kind of part.
-    """
-
-    sources: Mapping[str, Reconstruction]
-    clips: Mapping[str, int]
-    use: Mapping[str, list[float]]
-    perplexity: Mapping[str, list[float]]
-    recall: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # R@1 of real and of rebuilt clips
-
-
-def evaluate_tokenizer(model: Tokenizer, clips: Sequence[Clip], *, encoder: DualEncoder | None = None) -> TokenReport:
-    """Rebuild clips from their tokens; with ``encoder`` also how well the rebuilt ones are found by text."""
-    spec, patch = model.frames, model.config.patch
-    kept = [(clip, clip_to_frames(clip, spec)) for clip in clips]
-    kept = [(clip, x) for clip, x in kept if len(x) >= patch]
-    ids = model.encode_frames([x for _, x in kept])
-    rebuilt = [frames_to_joints(y, spec) for y in model.decode_ids(ids)]
-    pairs = [(frames_to_joints(x[: len(y)], spec), y) for (_, x), y in zip(kept, rebuilt, strict=True)]
-    names = [clip.source.dataset for clip, _ in kept]
-    sources = {"all": reconstruction(pairs, spec.fps)}
-    for name in sorted(set(names)):
-        sources[name] = reconstruction([p for p, n in zip(pairs, names, strict=True) if n == name], spec.fps)
-    use, perplexity = {}, {}
-    for kind in dict.fromkeys(kind_of(row) for row in model.config.rows):
-        rows = [i for i, row in enumerate(model.config.rows) if kind_of(row) == kind]
-        flat = np.concatenate([x[rows].reshape(-1, x.shape[2]) for x in ids])
-        counts = [np.bincount(flat[:, q], minlength=model.config.codes) for q in range(flat.shape[1])]
-        use[kind] = [float((c > 0).mean()) for c in counts]
-        shares = [c[c > 0] / c.sum() for c in counts]
-        perplexity[kind] = [float(np.exp(-(s * np.log(s)).sum())) for s in shares]
-    recall = {}
-    if encoder is not None:
-        made = [
-            replace(clip, joints=y, fps=spec.fps, skeleton=spec.skeleton)
-            for (clip, _), y in zip(kept, rebuilt, strict=True)
-        ]
-        real = [
-            replace(clip, joints=x, fps=spec.fps, skeleton=spec.skeleton)
-            for (clip, _), (x, _) in zip(kept, pairs, strict=True)
-        ]
-        recall = recalls(encoder, real, made)
-    return TokenReport(
-        sources, {"all": len(kept)} | {n: names.count(n) for n in sorted(set(names))}, use, perplexity, recall
-    )
-
-
-def recalls(encoder: DualEncoder, real: Sequence[Clip], made: Sequence[Clip]) -> dict[str, tuple[float, float]]:
-    """R@1 of text to motion in a gallery of real and of rebuilt clips: by class sentence, by human caption."""
-    vectors = [encoder.encode_motion(list(side)).whole for side in (real, made)]
-    out = {}
-    classes = {c.labels["class_id"]: c.labels["class_text"] for c in real if c.labels.get("class_text")}
-    if classes:
-        own = np.array([c.labels.get("class_id", "") for c in real])
-        text = encoder.encode_text(list(classes.values())).whole
-        names = np.array(list(classes))
-        out["class sentences"] = tuple(float((own[(text @ v.T).argmax(1)] == names).mean()) for v in vectors)
-    told = [i for i, c in enumerate(real) if any(x.kind == "human" for x in c.captions)]
-    if told:
-        said = [next(x.text for x in real[i].captions if x.kind == "human") for i in told]
-        text = encoder.encode_text(said).whole
-        words = np.array(said)
-        out["human captions"] = tuple(float((words[(text @ v[told].T).argmax(1)] == words).mean()) for v in vectors)
-    return out  # type: ignore[return-value]
-
-
-# ---- generation ----------------------------------------------------------------------------------------------------
+EVENT_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +54,7 @@ class Task:
     """What is asked for: one caption a test clip, its length, its neighbours in the train split."""
 
     clips: list[Clip]
-    captions: list[str]
+    captions: list[Caption]
     found: list[list[ExemplarClip]]
 
 
@@ -133,15 +73,16 @@ class Figures:
     physics: Physics
     nearest_mm: float  # to the nearest training clip, median
     copied: float  # share of first-level tokens equal to an exemplar's at the same phase
-    samples: tuple[NDArray[np.float32], ...] = field(repr=False, default=())  # vectors, one array a generation
+    hits: NDArray[np.float64] = field(repr=False)  # [N] top-3 hit of each caption, mean over generations and pools
+    distances: NDArray[np.float64] = field(repr=False)  # [N] of each caption to its motion, mean over generations
 
 
-def caption_of(clip: Clip, index: int) -> str:
+def caption_of(clip: Clip, index: int) -> Caption:
     """The caption a test clip stands for: what a person said if anybody did, else its template, with its style."""
-    human = [c.text for c in clip.captions if c.kind == "human"]
+    human = [c for c in clip.captions if c.kind == "human"]
     if human:
         return human[index % len(human)]
-    return clip.captions[0].text if clip.captions else clip.labels.get("class_text", "a person moves")
+    return clip.captions[0] if clip.captions else Caption(clip.labels.get("class_text", "a person moves"))
 
 
 def make_task(test: Sequence[Clip], gallery: Sequence[Clip], encoder: DualEncoder, *, neighbours: int) -> Task:
@@ -149,7 +90,7 @@ def make_task(test: Sequence[Clip], gallery: Sequence[Clip], encoder: DualEncode
     clips = [c for c in test if c.duration_s >= 1.0]
     captions = [caption_of(c, i) for i, c in enumerate(clips)]
     motion = encoder.encode_motion(list(gallery)).whole
-    rows, scores = nearest(encoder.encode_text(captions).whole, motion, 32)
+    rows, scores = nearest(encoder.encode_text([c.text for c in captions]).whole, motion, 32)
     found = []
     for clip, near, score in zip(clips, rows, scores, strict=True):
         ranked = sorted(
@@ -162,7 +103,7 @@ def make_task(test: Sequence[Clip], gallery: Sequence[Clip], encoder: DualEncode
             other = gallery[i]
             if family_of(other) not in takes and not (own & said_of(other) and family_of(other) == family_of(clip)):
                 takes.add(family_of(other))
-                best.append(ExemplarClip(other, float(cosine), caption_of(other, 0)))
+                best.append(ExemplarClip(other, float(cosine), caption_of(other, 0).text))
         found.append(best[:neighbours])
     return Task(clips, captions, found)
 
@@ -178,7 +119,7 @@ def exemplars_for(
     if kind == "random":
         return [
             tuple(
-                replace(x, clip=(other := gallery[int(rng.integers(len(gallery)))]), caption=caption_of(other, 0))
+                replace(x, clip=(other := gallery[int(rng.integers(len(gallery)))]), caption=caption_of(other, 0).text)
                 for x in found
             )
             for found in task.found
@@ -207,7 +148,7 @@ def generate_all(
     prompts = []
     for i, (clip, caption, found) in enumerate(zip(task.clips, task.captions, exemplars, strict=True)):
         seconds = min(clip.duration_s, LONGEST_S) if real_lengths else None
-        prompts.append(Prompt(caption, seconds=seconds, seed=seed * 100_003 + i + 1, exemplars=found))
+        prompts.append(Prompt(caption.text, seconds=seconds, seed=seed * 100_003 + i + 1, exemplars=found))
     if not any(exemplars):
         sampling = without_exemplars(sampling)
     order = sorted(range(len(prompts)), key=lambda i: prompts[i].seconds or 0.0)
@@ -224,31 +165,30 @@ def figures(
     name: str,
     motions: Sequence[Sequence[Clip]],
     task: Task,
-    evaluator: DualEncoder,
+    judge: Judge,
     *,
-    real: NDArray[np.float32],
-    train: NDArray[np.float32],
+    real: NDArray[np.floating[Any]],
+    train: NDArray[np.floating[Any]],
     gallery: Sequence[Clip],
     copied: float = 0.0,
     repeats: int = 20,
 ) -> Figures:
-    """The figures of ``motions`` (one list a generation of the whole task) in the evaluator's space."""
-    text = evaluator.encode_text(task.captions).whole
-    samples = [evaluator.encode_motion(list(clips)).whole for clips in motions]
-    words = {caption: i for i, caption in enumerate(dict.fromkeys(task.captions))}
-    groups = np.array([words[caption] for caption in task.captions])
-    rows: dict[str, list[float]] = {key: [] for key in ("top1", "top2", "top3", "mm", "fid", "kid", "diversity")}
-    for turn in range(repeats):
-        rng = np.random.default_rng(turn)
-        made = samples[turn % len(samples)]
-        top = r_precision(text, made, rng=rng, pool=POOL, groups=groups, distinct=True)
-        for k in range(3):
-            rows[f"top{k + 1}"].append(float(top[k]))
-        rows["mm"].append(mm_dist(text, made))
-        rows["diversity"].append(diversity(made, rng=rng, pairs=min(300, len(made) // 2)))
-    for made in samples:
-        rows["fid"].append(fid(real, made))
-        rows["kid"].append(kid(real, made))
+    """The figures of ``motions`` (one list a generation of the whole task) in the judge's space."""
+    text = judge.encode_captions(task.captions)
+    samples = [judge.encode_motion(clips) for clips in motions]
+    words = {caption.text: i for i, caption in enumerate(task.captions)}
+    groups = np.array([words[caption.text] for caption in task.captions]) if judge.distinct else None
+    top, spread = [], []
+    total, drawn = np.zeros(len(text)), np.zeros(len(text))
+    for repeat in range(repeats):
+        rng = np.random.default_rng(repeat)
+        made = samples[repeat % len(samples)]
+        pools = draw_pools(len(text), rng=rng, pool=POOL, groups=groups)
+        hits = pool_hits(text, made, pools)
+        top.append(hits.mean((0, 1)))
+        total[pools] += hits[..., 2]
+        drawn[pools] += 1
+        spread.append(diversity(made, rng=rng, pairs=min(300, len(made) // 2)))
     several = None
     if len(samples) > 1:
         stack = np.stack(samples, 1)
@@ -256,18 +196,21 @@ def figures(
             [multimodality(stack, rng=np.random.default_rng(t), pairs=len(samples) // 2) for t in range(repeats)]
         )
     clips = [clip for some in motions for clip in some]
+    top1, top2, top3 = (repeated(values) for values in zip(*top, strict=True))
     return Figures(
-        name=name, count=len(task.clips),
-        r_precision=(repeated(rows["top1"]), repeated(rows["top2"]), repeated(rows["top3"])),
-        mm_dist=repeated(rows["mm"]), fid=repeated(rows["fid"]), kid=repeated(rows["kid"]),
-        diversity=repeated(rows["diversity"]), multimodality=several,
+        name=name, count=len(task.clips), r_precision=(top1, top2, top3),
+        mm_dist=repeated([mm_dist(text, made) for made in samples]),
+        fid=repeated([fid(real, made) for made in samples]), kid=repeated([kid(real, made) for made in samples]),
+        diversity=repeated(spread), multimodality=several,
         physics=mean_physics([physics(c.joints, c.skeleton, c.fps) for c in clips]),
-        nearest_mm=novelty(motions[0], samples[0], train, gallery), copied=copied, samples=tuple(samples),
+        nearest_mm=novelty(motions[0], samples[0], train, gallery), copied=copied,
+        hits=total / np.maximum(drawn, 1),
+        distances=np.mean([np.linalg.norm(text - made, axis=-1) for made in samples], axis=0),
     )  # fmt: skip
 
 
 def novelty(
-    clips: Sequence[Clip], vectors: NDArray[np.float32], train: NDArray[np.float32], gallery: Sequence[Clip]
+    clips: Sequence[Clip], vectors: NDArray[np.floating[Any]], train: NDArray[np.floating[Any]], gallery: Sequence[Clip]
 ) -> float:
     """Median distance in mm to the nearest training clip: mean joint distance at equal phase, roots at the origin.
 
@@ -283,8 +226,6 @@ def novelty(
 
 def posture(clip: Clip, poses: int = 24) -> NDArray[np.float32]:
     """``poses`` joints [poses, J, 3] at equal phases, root at the origin, facing +z at each: what is compared for copies."""
-    from motion.geometry import facing, to_reference_bones, turn, yaw_of
-
     joints = clip.joints[np.linspace(0, len(clip) - 1, poses).round().astype(int)]
     joints = to_reference_bones(joints, clip.skeleton)
     local = joints - joints[:, :1]
@@ -313,13 +254,29 @@ def copy_rate(made: Sequence[Generated], generator: Generator) -> float:
 
 
 @dataclass(frozen=True)
-class GenerationReport:
-    """The table of one evaluator: the real row first."""
+class Gain:
+    """Neighbours against another rung, paired caption by caption over the test set.
 
-    evaluator: str
+    ``top3``: difference of top-3 hits (above 0: neighbours are better); ``distance``: of distances to the caption (under 0:
+    better); ``fid_ratio``: FID with neighbours over the rung's.
+    """
+
+    over: str
+    top3: Interval
+    distance: Interval
+    fid_ratio: float
+
+
+@dataclass(frozen=True)
+class GenerationReport:
+    """The table of one judge, the real row first; gains of neighbours over the other rungs; event accuracy by rung."""
+
+    judge: str
     neighbours: int
     real_lengths: bool
     rows: tuple[Figures, ...]
+    gains: tuple[Gain, ...] = ()
+    events: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
 def evaluate_generation(
@@ -328,49 +285,96 @@ def evaluate_generation(
     test: Sequence[Clip],
     gallery: Sequence[Clip],
     encoder: DualEncoder,
-    evaluator: DualEncoder,
+    judge: Judge,
     rungs: Sequence[str] = LADDER,
     neighbours: int = 2,
     sampling: Sampling | None = None,
     generations: int = 1,
     repeats: int = 20,
     real_lengths: bool = True,
+    events: int = 0,
     keep: Path | None = None,
     progress: Progress | None = None,
 ) -> GenerationReport:
-    """The control ladder: ``encoder`` retrieves, ``evaluator`` judges; ``generations`` motions a caption and rung.
+    """The control ladder: ``encoder`` retrieves, ``judge`` judges; ``generations`` motions a caption and rung.
+
+    With ``events`` also so many motions for each prompt of :data:`generator.events.EVENTS`, with and without neighbours.
 
     Raises:
-        GeneratorError: retriever and evaluator are the same model, which would grade its own work.
+        GeneratorError: retriever and judge are the same model, which would grade its own work.
     """
-    if encoder.spec.fingerprint == evaluator.spec.fingerprint:
+    if encoder.spec.fingerprint == judge.fingerprint:
         raise GeneratorError("the evaluator is the retriever itself; name another encoder with --evaluator")
     task = make_task(test, gallery, encoder, neighbours=neighbours)
-    real = evaluator.encode_motion(task.clips).whole
-    train = evaluator.encode_motion(list(gallery)).whole
-    common = {"real": real, "train": train, "gallery": gallery, "repeats": repeats}
-    rows = [figures("real", [task.clips], task, evaluator, **common)]  # type: ignore[arg-type]
+    real, train = judge.encode_motion(task.clips), judge.encode_motion(gallery)
+    common: dict[str, Any] = {"real": real, "train": train, "gallery": gallery, "repeats": repeats}
+    rows = [figures("real", [task.clips], task, judge, **common)]
     for rung in rungs:
         turns = []
-        for turn in range(generations):
-            chosen = exemplars_for(task, rung, gallery, np.random.default_rng([7, turn]))
+        for number in range(generations):
+            found = exemplars_for(task, rung, gallery, np.random.default_rng([7, number]))
             turns.append(
                 generate_all(
-                    generator,
-                    task,
-                    chosen,
-                    sampling=sampling or Sampling(),
-                    seed=turn + 1,
-                    real_lengths=real_lengths,
-                    progress=progress,
-                    stage=f"{rung} {turn + 1}",
+                    generator, task, found, sampling=sampling or Sampling(), seed=number + 1, real_lengths=real_lengths,
+                    progress=progress, stage=f"{rung} {number + 1}",
                 )
-            )
-        copied = copy_rate(turns[0], generator)
+            )  # fmt: skip
         motions = [[g.clip for g in turn] for turn in turns]
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
             joints = {str(i): g.clip.joints for i, g in enumerate(turns[0])}
             np.savez(keep / f"{rung}.npz", allow_pickle=False, **joints)
-        rows.append(figures(rung, motions, task, evaluator, copied=copied, **common))  # type: ignore[arg-type]
-    return GenerationReport(evaluator.spec.name, neighbours, real_lengths, tuple(rows))
+        rows.append(figures(rung, motions, task, judge, copied=copy_rate(turns[0], generator), **common))
+    told = {}
+    if events:
+        for rung in [r for r in rungs if r in ("retrieved", "none")]:
+            told[rung] = event_accuracy(
+                generator, gallery, encoder, neighbours=neighbours if rung == "retrieved" else 0, count=events,
+                sampling=sampling or Sampling(), progress=progress,
+            )  # fmt: skip
+    return GenerationReport(judge.name, neighbours, real_lengths, tuple(rows), gains(rows), told)
+
+
+def gains(rows: Sequence[Figures]) -> tuple[Gain, ...]:
+    """What neighbours bring over every other rung; nothing where there is no row of them."""
+    own = next((row for row in rows if row.name == "retrieved"), None)
+    if own is None:
+        return ()
+    return tuple(
+        Gain(
+            row.name,
+            paired_difference(own.hits, row.hits, rng=np.random.default_rng(0)),
+            paired_difference(own.distances, row.distances, rng=np.random.default_rng(0)),
+            own.fid.value / max(row.fid.value, 1e-12),
+        )
+        for row in rows
+        if row.name not in ("real", "retrieved")
+    )
+
+
+def event_accuracy(
+    generator: Generator,
+    gallery: Sequence[Clip],
+    encoder: DualEncoder,
+    *,
+    neighbours: int,
+    count: int,
+    sampling: Sampling,
+    progress: Progress | None = None,
+) -> dict[str, float | None]:
+    """Share of ``count`` motions for each event prompt that do what the sentence says, by aspect."""
+    motion = encoder.encode_motion(list(gallery)).whole
+    rows, scores = nearest(encoder.encode_text([e.text for e in EVENTS]).whole, motion, max(neighbours, 1))
+    prompts = []
+    for event, near, score in zip(EVENTS, rows, scores, strict=True):
+        found = tuple(
+            ExemplarClip(gallery[i], float(s), caption_of(gallery[i], 0).text)
+            for i, s in zip(near[:neighbours], score[:neighbours], strict=True)
+        )
+        prompts += [Prompt(event.text, seconds=EVENT_SECONDS, seed=seed + 1, exemplars=found) for seed in range(count)]
+    made = []
+    for done, result in enumerate(generator.generate(prompts, sampling=sampling), start=1):
+        made.append(result.clip)
+        if progress is not None:
+            progress("events", done, len(prompts))
+    return accuracy(EVENTS, [made[i : i + count] for i in range(0, len(made), count)])

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -240,8 +240,3 @@ def load_generator(name_or_path: str | Path | None = None, *, device: str = "aut
         retrieval=Retrieval(**configs["masked"].get("retrieval", {})), text_tower=configs["masked"]["text_tower"],
         name=folder.name, fingerprint=fingerprint(folder / "masked"), device=name,
     )  # fmt: skip
-
-
-def with_known(prompt: Prompt, known: NDArray[np.int64]) -> Prompt:
-    """The same prompt with tokens to keep."""
-    return replace(prompt, known=known)

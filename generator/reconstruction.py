@@ -1,13 +1,18 @@
-"""How well motion comes back from its tokens, in joint space."""
+"""How well motion comes back from its tokens: in joint space, by how codebooks are used, and for a search by text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from encoders import DualEncoder
+from generator.frames import clip_to_frames, frames_to_joints
+from generator.tokenizer import Tokenizer, kind_of
+from motion import Clip
 
 Array = NDArray[np.floating[Any]]
 
@@ -64,3 +69,72 @@ def aligned(made: Array, true: Array) -> NDArray[np.float64]:
     rotation = (u * flip[:, None]) @ vt
     scale = (s * flip).sum(-1) / np.maximum((a**2).sum((1, 2)), 1e-12)
     return np.asarray(scale[:, None, None] * (a @ rotation) + cb)
+
+
+@dataclass(frozen=True)
+class TokenReport:
+    """Reconstruction by source ("all" first), and how codebooks are used.
+
+    ``use``: share of codes that occur, ``perplexity``: exp of their entropy; both [levels] for every kind of part.
+    """
+
+    sources: Mapping[str, Reconstruction]
+    clips: Mapping[str, int]
+    use: Mapping[str, list[float]]
+    perplexity: Mapping[str, list[float]]
+    recall: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # R@1 of real and of rebuilt clips
+
+
+def evaluate_tokenizer(model: Tokenizer, clips: Sequence[Clip], *, encoder: DualEncoder | None = None) -> TokenReport:
+    """Rebuild clips from their tokens; with ``encoder`` also how well the rebuilt ones are found by text."""
+    spec, patch = model.frames, model.config.patch
+    kept = [(clip, clip_to_frames(clip, spec)) for clip in clips]
+    kept = [(clip, x) for clip, x in kept if len(x) >= patch]
+    ids = model.encode_frames([x for _, x in kept])
+    rebuilt = [frames_to_joints(y, spec) for y in model.decode_ids(ids)]
+    pairs = [(frames_to_joints(x[: len(y)], spec), y) for (_, x), y in zip(kept, rebuilt, strict=True)]
+    names = [clip.source.dataset for clip, _ in kept]
+    sources = {"all": reconstruction(pairs, spec.fps)}
+    for name in sorted(set(names)):
+        sources[name] = reconstruction([p for p, n in zip(pairs, names, strict=True) if n == name], spec.fps)
+    use, perplexity = {}, {}
+    for kind in dict.fromkeys(kind_of(row) for row in model.config.rows):
+        rows = [i for i, row in enumerate(model.config.rows) if kind_of(row) == kind]
+        flat = np.concatenate([x[rows].reshape(-1, x.shape[2]) for x in ids])
+        counts = [np.bincount(flat[:, q], minlength=model.config.codes) for q in range(flat.shape[1])]
+        use[kind] = [float((c > 0).mean()) for c in counts]
+        shares = [c[c > 0] / c.sum() for c in counts]
+        perplexity[kind] = [float(np.exp(-(s * np.log(s)).sum())) for s in shares]
+    recall = {}
+    if encoder is not None:
+        made = [
+            replace(clip, joints=y, fps=spec.fps, skeleton=spec.skeleton)
+            for (clip, _), y in zip(kept, rebuilt, strict=True)
+        ]
+        real = [
+            replace(clip, joints=x, fps=spec.fps, skeleton=spec.skeleton)
+            for (clip, _), (x, _) in zip(kept, pairs, strict=True)
+        ]
+        recall = recalls(encoder, real, made)
+    return TokenReport(
+        sources, {"all": len(kept)} | {n: names.count(n) for n in sorted(set(names))}, use, perplexity, recall
+    )
+
+
+def recalls(encoder: DualEncoder, real: Sequence[Clip], made: Sequence[Clip]) -> dict[str, tuple[float, float]]:
+    """R@1 of text to motion in a gallery of real and of rebuilt clips: by class sentence, by human caption."""
+    vectors = [encoder.encode_motion(list(side)).whole for side in (real, made)]
+    out = {}
+    classes = {c.labels["class_id"]: c.labels["class_text"] for c in real if c.labels.get("class_text")}
+    if classes:
+        own = np.array([c.labels.get("class_id", "") for c in real])
+        text = encoder.encode_text(list(classes.values())).whole
+        names = np.array(list(classes))
+        out["class sentences"] = tuple(float((own[(text @ v.T).argmax(1)] == names).mean()) for v in vectors)
+    told = [i for i, c in enumerate(real) if any(x.kind == "human" for x in c.captions)]
+    if told:
+        said = [next(x.text for x in real[i].captions if x.kind == "human") for i in told]
+        text = encoder.encode_text(said).whole
+        words = np.array(said)
+        out["human captions"] = tuple(float((words[(text @ v[told].T).argmax(1)] == words).mean()) for v in vectors)
+    return out  # type: ignore[return-value]

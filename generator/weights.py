@@ -13,7 +13,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -114,8 +113,3 @@ def check_fingerprint(config: Mapping[str, Any], tokenizer: Path, folder: Path) 
             f"{folder} was trained on tokens of another tokenizer (expected {str(expected)[:12]}..., {tokenizer} is "
             f"{found[:12]}...); use the tokenizer it was trained with, or train it again"
         )
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where a model's weights lie."""
-    return next(model.parameters()).device

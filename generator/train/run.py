@@ -153,7 +153,7 @@ def team() -> Any:
         from accelerate import Accelerator
     except ImportError:
         raise GeneratorError("several processes need the package accelerate; pip install 'remora[train]'") from None
-    return Accelerator(cpu=not torch.cuda.is_available())
+    return Accelerator(cpu=choose_device().name == "cpu")
 
 
 def schedule(step: int, config: RunConfig) -> float:

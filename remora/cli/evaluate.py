@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from remora.cli.options import Debug, Device, EncoderName, GeneratorName, Json
+from remora.cli.options import (
+    Debug,
+    Device,
+    EncoderName,
+    GeneratorName,
+    Json,
+    RetrievalScale,
+    SamplingSteps,
+    Temperature,
+    TextScale,
+)  # fmt: skip
 from remora.output import progress_bar, waiting, write_json, write_line, write_table
 
 if TYPE_CHECKING:
     from generator.evaluate import GenerationReport
+    from generator.judges import Judge
+    from generator.metrics import Interval
     from motion import Clip
     from retriever import Evaluation, Row
 
@@ -96,8 +109,8 @@ def tokenizer(
     Also how codebooks are used, and how well rebuilt clips are found by text.
     """
     from encoders import load_encoder
-    from generator.evaluate import evaluate_tokenizer
     from generator.model import generator_folder
+    from generator.reconstruction import evaluate_tokenizer
     from generator.train.data import read_clips
     from generator.weights import load_tokenizer
 
@@ -147,18 +160,28 @@ def generation(
         list[str] | None,
         typer.Option("--rung", metavar="NAME", help="Of the ladder: retrieved, none, random, shuffled; default: all."),
     ] = None,
-    neighbours: Annotated[int, typer.Option("--neighbours", min=1, max=8)] = 2,
+    neighbours: Annotated[int, typer.Option("--neighbours", min=1, max=8, help="Exemplars a caption.")] = 2,
     generations: Annotated[int, typer.Option("--generations", min=1, help="Motions a caption and rung.")] = 1,
+    published: Annotated[
+        Path | None,
+        typer.Option("--published", metavar="DIR", help="Judge with the published evaluator, whose files are in DIR."),
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Whose published evaluator: humanml3d or kit.")
+    ] = "humanml3d",
+    events: Annotated[
+        int, typer.Option("--events", min=0, help="Motions for each prompt whose meaning rules can check.")
+    ] = 0,
     limit: Annotated[
         int | None, typer.Option("--limit", min=64, help="Only so many test clips, drawn with seed 0.")
     ] = None,
     estimated_lengths: Annotated[
         bool, typer.Option("--estimated-lengths", help="Not the real clips' lengths but estimated ones.")
     ] = False,
-    text_scale: Annotated[float | None, typer.Option("--text-scale")] = None,
-    retrieval_scale: Annotated[float | None, typer.Option("--retrieval-scale")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, max=200)] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", min=0, max=10)] = None,
+    text_scale: TextScale = None,
+    retrieval_scale: RetrievalScale = None,
+    steps: SamplingSteps = None,
+    temperature: Temperature = None,
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="DIR", help="Keep the motions, one .npz a rung.")
     ] = None,
@@ -168,11 +191,14 @@ def generation(
 ) -> None:
     """Measure generation with the official protocol, beside real motion and the control ladder.
 
-    20 repeats of the draws, pools of 32 with distinct captions. Our own evaluator: never compare with published figures.
+    20 repeats of the draws, pools of 32. The judge is our own encoder (pools of distinct captions; never to be compared with
+    published figures), or with --published the evaluator of the field.
     """
     from encoders import load_encoder
     from generator import load_generator
     from generator.evaluate import LADDER, evaluate_generation
+    from generator.judges import EncoderJudge, PublishedJudge
+    from generator.published import PublishedEvaluator
     from generator.train.config import OPTICAL
     from generator.train.data import read_clips
     from remora.cli.generate import sampling_of
@@ -181,37 +207,47 @@ def generation(
     test = drawn(read_clips([str(data)], split, wanted), limit)
     pool = read_clips([str(data)], gallery, wanted)
     model = load_generator(generator, device=device)
+    judge: Judge
+    if published is not None:
+        where = "cpu" if device == "auto" else device
+        judge = PublishedJudge(PublishedEvaluator.load(published, dataset, device=where))
+    else:
+        judge = EncoderJudge(load_encoder(evaluator, device=device))
     sampling = sampling_of(text_scale=text_scale, retrieval_scale=retrieval_scale, steps=steps, temperature=temperature)
     with progress_bar("evaluate", quiet=as_json) as move:
         found = evaluate_generation(
-            model, test=test, gallery=pool, encoder=load_encoder(encoder, device=device),
-            evaluator=load_encoder(evaluator, device=device), rungs=tuple(rung or LADDER), neighbours=neighbours,
-            sampling=sampling, generations=generations, real_lengths=not estimated_lengths, keep=keep, progress=move,
+            model, test=test, gallery=pool, encoder=load_encoder(encoder, device=device), judge=judge,
+            rungs=tuple(rung or LADDER), neighbours=neighbours, sampling=sampling, generations=generations,
+            real_lengths=not estimated_lengths, events=events, keep=keep, progress=move,
         )  # fmt: skip
     if as_json:
         write_json(report_json(found))
         return
-    write_line(
-        f"evaluator {found.evaluator} (our own; not comparable with the published one), {found.neighbours} neighbours"
-    )
+    _write_generation(found)
+
+
+def _write_generation(found: GenerationReport) -> None:
+    write_line(f"judge: {found.judge}; {found.neighbours} neighbours")
     columns = ("row", "N", "top-1", "top-2", "top-3", "MM-Dist", "FID", "KID", "Diversity", "MultiModality")
-    rows = [
-        (
-            r.name,
-            r.count,
-            *(str(x) for x in r.r_precision),
-            str(r.mm_dist),
-            str(r.fid),
-            str(r.kid),
-            str(r.diversity),
-            str(r.multimodality or "-"),
-        )
+    rows: list[Sequence[Any]] = [
+        (r.name, r.count, *map(str, (*r.r_precision, r.mm_dist, r.fid, r.kid, r.diversity, r.multimodality or "-")))
         for r in found.rows
     ]
     write_table(columns, rows)
     names = tuple(f.name for f in fields(found.rows[0].physics))
     rows = [(r.name, *astuple(r.physics), r.nearest_mm, r.copied) for r in found.rows]
     write_table(("row", *names, "nearest train mm", "copied"), rows)
+    if found.gains:
+        rows = [(g.over, *map(_interval, (g.top3, g.distance)), g.fid_ratio) for g in found.gains]
+        write_table(("retrieved against", "top-3", "distance to caption", "FID ratio"), rows, title="paired, 95 %")
+    if found.events:
+        aspects = tuple(next(iter(found.events.values())))
+        rows = [(name, *(x if x is not None else "-" for x in row.values())) for name, row in found.events.items()]
+        write_table(("events", *aspects), rows)
+
+
+def _interval(x: Interval) -> str:
+    return f"{x.value:+.3f} ({x.low:+.3f} {x.high:+.3f})"
 
 
 def drawn(clips: list[Clip], limit: int | None) -> list[Clip]:
@@ -227,7 +263,7 @@ def report_json(found: GenerationReport) -> dict[str, Any]:
     """The report without its arrays."""
     rows = []
     for row in found.rows:
-        data = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "samples"}
+        data = {f.name: getattr(row, f.name) for f in fields(row) if f.name not in ("hits", "distances")}
         data["physics"] = asdict(row.physics)
         for key, value in data.items():
             if key == "r_precision":
@@ -236,8 +272,10 @@ def report_json(found: GenerationReport) -> dict[str, Any]:
                 data[key] = asdict(value)
         rows.append(data)
     return {
-        "evaluator": found.evaluator,
+        "judge": found.judge,
         "neighbours": found.neighbours,
         "real_lengths": found.real_lengths,
         "rows": rows,
+        "gains": [asdict(gain) for gain in found.gains],
+        "events": {name: dict(row) for name, row in found.events.items()},
     }

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from remora.cli.options import DEFAULT_LIBRARY, Debug, Device, EncoderName, GeneratorName, Json, LibraryDir, Where
+from remora.cli.options import (
+    DEFAULT_LIBRARY,
+    Debug,
+    Device,
+    EncoderName,
+    GeneratorName,
+    Json,
+    LibraryDir,
+    RetrievalScale,
+    SamplingSteps,
+    Temperature,
+    TextScale,
+    Where,
+)  # fmt: skip
 from remora.errors import RemoraError
 from remora.output import progress_bar, say, write_json, write_line
 
@@ -27,13 +40,7 @@ PartsFrom = Annotated[
         help='Parts after another exemplar: "left_leg,right_leg=a person kicks"; may be repeated.',
     ),
 ]  # fmt: skip
-TextScale = Annotated[float | None, typer.Option("--text-scale", help="Guidance by the sentence; 1: none beyond it.")]
-RetrievalScale = Annotated[
-    float | None, typer.Option("--retrieval-scale", help="Guidance by exemplars; 0: no retrieval.")
-]
 Schedule = Annotated[str, typer.Option("--schedule", help="How the scales grow: constant, linear or late.")]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, max=200, help="Sampling steps; 4 to 18 are usual.")]
-Temperature = Annotated[float | None, typer.Option("--temperature", min=0, max=10, help="0 takes the likeliest token.")]
 TopK = Annotated[int, typer.Option("--top-k", min=0, help="Draw among the k likeliest tokens; 0: all.")]
 TopP = Annotated[float | None, typer.Option("--top-p", help="Draw among the tokens of this share of probability.")]
 Remask = Annotated[bool, typer.Option("--remask", help="Tokens kept in earlier steps may be given up again.")]
@@ -69,7 +76,7 @@ def generate(
     text_scale: TextScale = None,
     retrieval_scale: RetrievalScale = None,
     schedule: Schedule = "constant",
-    steps: Steps = None,
+    steps: SamplingSteps = None,
     temperature: Temperature = None,
     top_k: TopK = 0,
     top_p: TopP = None,
@@ -195,7 +202,7 @@ def edit(
     no_retrieval: NoRetrieval = False,
     text_scale: TextScale = None,
     retrieval_scale: RetrievalScale = None,
-    steps: Steps = None,
+    steps: SamplingSteps = None,
     temperature: Temperature = None,
     seed: Seed = None,
     out: Out = Path("generated"),

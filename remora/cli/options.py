@@ -35,5 +35,13 @@ Where = Annotated[
     str | None,
     typer.Option("--where", metavar="SQL", help="Only clips that fit, e.g. \"duration_s < 4 and source = 'kit'\"."),
 ]
+TextScale = Annotated[float | None, typer.Option("--text-scale", help="Guidance by the sentence; 1: none beyond it.")]
+RetrievalScale = Annotated[
+    float | None, typer.Option("--retrieval-scale", help="Guidance by exemplars; 0: no retrieval.")
+]
+SamplingSteps = Annotated[
+    int | None, typer.Option("--steps", min=1, max=200, help="Sampling steps; 4 to 18 are usual.")
+]
+Temperature = Annotated[float | None, typer.Option("--temperature", min=0, max=10, help="0 takes the likeliest token.")]
 
 DEFAULT_LIBRARY = Path("library")

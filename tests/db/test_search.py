@@ -69,7 +69,9 @@ def test_every_way_of_searching_gives_the_plain_answer_to_the_bit(
     for k in (1, 4, 12, 500):
         hits = various.search(weights, asked, k, where=where)
         expected = plain(various, weights, asked, k, where)
-        assert [list(zip(ids, row, strict=True)) for ids, row in zip(hits.ids, hits.scores.tolist(), strict=True)] == expected
+        assert [
+            list(zip(ids, row, strict=True)) for ids, row in zip(hits.ids, hits.scores.tolist(), strict=True)
+        ] == expected
         assert hits.plan["exact"]
         assert hits.plan["rows"] == various.count(where)
         assert hits.plan["filtered"] is (where is not None)

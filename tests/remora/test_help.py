@@ -16,7 +16,8 @@ from remora.cli.app import app
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "demo", "index", "search", "classify", "export", "convert", "doctor", "library info", "library history",
-    "library verify", "train retriever", "evaluate retrieval",
+    "library verify", "train retriever", "train tokenizer", "train masked", "train residual", "train length",
+    "evaluate retrieval", "evaluate tokenizer", "evaluate generation", "generate", "edit", "create",
 )  # fmt: skip
 HEAVY = ("torch", "faiss", "transformers", "scipy", "pyarrow", "duckdb", "pandas", "rich", "numpy")
 PROGRAM = """
@@ -53,14 +54,15 @@ def test_help_loads_nothing_heavy(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["", "search"])
-def test_help_answers_in_a_third_of_a_second(command: str) -> None:
-    def seconds() -> float:  # of the processor: wall time here also measures the neighbours
+def test_help_costs_little_more_than_the_import_of_typer(command: str) -> None:
+    def seconds(*arguments: str) -> float:  # of the processor: wall time here also measures the neighbours
         before = os.times()
-        python("-m", "remora", *command.split(), "--help")
+        python(*arguments)
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(seconds() for _ in range(5)) < 0.3
+    pairs = [(seconds("-m", "remora", *command.split(), "--help"), seconds("-c", "import typer")) for _ in range(5)]
+    assert min(mine / theirs for mine, theirs in pairs) < 5, pairs
 
 
 def test_importing_remora_is_cheap_and_names_load_when_used() -> None:
