@@ -168,7 +168,8 @@ REFUSED = [
     "not " * 3000 + "mirrored", "(" * 4000 + "mirrored" + ")" * 4000, "source = 'x' or " * 3000 + "mirrored",
     "caption like '" + "x" * 10_000 + "'", "source = 'a' 'b'", "row(source) = 'a'", "[source] = 'a'", "source[1] = 'a'",
     "* = 1",
-    "columns(*) = 1", "source = e'\\n'", "source = x'ff'", "\ud800 = 1", "\x00", "😀", "mirrored and", "'", '"', "--", "/*", ";",
+    "columns(*) = 1", "source = e'\\n'", "source = x'ff'", "\ud800 = 1", "\x00", "😀", "mirrored and", "'", '"', "--", "/*",
+    ";",
 ]  # fmt: skip
 
 
