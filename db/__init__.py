@@ -1,6 +1,6 @@
 """The store: vectors, rows, captions and frames in one versioned folder. Knows nothing of motion or models."""
 
-from db.commit import CommitReport, Transaction
+from db.commit import Transaction
 from db.errors import (
     CommitUncertain,
     ConflictError,
@@ -10,10 +10,14 @@ from db.errors import (
     LibraryError,
     LibraryNotFound,
     RequestError,
+    SnapshotExpired,
     WriteError,
 )
 from db.filters import And, Compare, Filter, In, IsNull, Like, Not, Or, parse_filter
 from db.library import Library, VersionInfo
+from db.manifest import IndexEntry
+from db.marks import NewIndex
+from db.publish import CommitReport
 from db.snapshot import Hits, Snapshot
 from db.space import Space
 from db.verify import VerifyReport
@@ -30,15 +34,18 @@ __all__ = [
     "FormatError",
     "Hits",
     "In",
+    "IndexEntry",
     "IsNull",
     "Library",
     "LibraryError",
     "LibraryNotFound",
     "Like",
+    "NewIndex",
     "Not",
     "Or",
     "RequestError",
     "Snapshot",
+    "SnapshotExpired",
     "Space",
     "Transaction",
     "VerifyReport",

@@ -1,18 +1,16 @@
-"""Transactions: what is to change is gathered, written beside the library, and becomes a version by one exclusive link.
+"""Transactions: clips to add, replace and delete are gathered and become one version, merged with what others committed.
 
 - A segment is written once and used again when another writer was first, as long as it is for the very same rows; deletions
   and the manifest are made anew on what that writer left.
 - Deletions are of what was there before: a clip both deleted and given in one transaction is replaced.
-- Add, upsert and delete merge with other writers' versions: ids are looked up again in the version that won.
+- Add, upsert and delete merge with other writers' versions: ids are looked up again in the version that won, through the sorted
+  hashes of each segment, so that a small change of a large library reads little of it.
 - A transaction id given by the caller makes a commit idempotent: the same id again returns the version it made.
-- The order on disk: files, their folder, its name, the manifest's bytes, its name, its folder. Nothing is reported before.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,29 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db import schema
-from db.errors import CommitUncertain, ConflictError, LibraryError, RequestError, WriteError
+from db.errors import ConflictError, RequestError
 from db.filters import Filter
-from db.manifest import KNOWN_TRANSACTIONS, FileEntry, Manifest, SegmentEntry, file_name, id_sum, now
+from db.ids import id_hashes, id_sum
+from db.manifest import FileEntry, Manifest, SegmentEntry
+from db.publish import CommitReport, Terms, publish
+from db.segment import check_units
 from db.snapshot import Snapshot
+from db.store import Content, SegmentStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from db.files import Hold
     from db.library import Library
-
-DEADLINE_S = 30.0
-
-
-@dataclass(frozen=True)
-class CommitReport:
-    """What a commit did; ``version`` is the old one when there was nothing to do."""
-
-    version: int
-    added: int = 0
-    replaced: int = 0
-    unchanged: int = 0
-    deleted: int = 0
-    bytes: int = 0
 
 
 @dataclass
@@ -75,14 +64,20 @@ class _Batch:
             self, rows=self.rows.filter(pa.array(keep)), captions=captions, vectors=vectors, frames=frames, ids=ids
         )
 
+    def content(self) -> Content:
+        """What a segment is written from."""
+        vectors = {name: [array] for name, array in self.vectors.items()}
+        return Content(self.ids, len(self.captions), [self.rows], [self.captions], vectors, self.frames)
+
 
 class Transaction:
     """A change of a library: ``add``, ``upsert``, ``delete``, then ``commit``. Left without a commit, nothing happened."""
 
-    def __init__(self, library: Library, *, txn_id: str | None, note: str) -> None:
+    def __init__(self, library: Library, *, txn_id: str | None, note: str, since: int) -> None:
         self._library = library
         self._txn_id = txn_id
         self._note = note
+        self._since = since
         self._batch: _Batch | None = None
         self._deletes: set[str] = set()
         self._where: list[str | Filter] = []
@@ -170,6 +165,7 @@ class Transaction:
                 raise RequestError(
                     f"space {space.name!r} needs {expected} vectors, got {0 if given is None else len(given)}"
                 )
+            check_units(given, space)
             checked[space.name] = given if space.rows_of == "rows" else given[order]
         surplus = sorted(set(vectors) - set(checked))
         if surplus:
@@ -177,185 +173,187 @@ class Transaction:
         of_captions = frozenset(s.name for s in self._library.spaces.values() if s.rows_of == "captions")
         self._batch = _Batch(rows, said, checked, blocks, replace_old, ids, of_captions)
 
-    # ---- committing ------------------------------------------------------------------------------------------------
-
-    def commit(self) -> CommitReport:
+    def commit(self, *, expect: int | None = None) -> CommitReport:
         """Make the change a new version; the report says what it did.
 
+        Args:
+            expect: only if this is still the newest version; by default the change is merged with what came since.
+
         Raises:
-            ConflictError: an id to add exists, or other writers were faster until the deadline.
+            ConflictError: an id to add exists; a restore came in between; the version is not the one expected; or other
+                writers were faster until the deadline.
             WriteError: the disk refused; the library is as it was.  CommitUncertain: it failed at the very last step.
         """
         if self._done:
             raise RequestError("this transaction is over; begin another")
         self._done = True
-        started, attempt = time.monotonic(), 0
-        draft = _Draft()
-        try:
-            while True:
-                done = self._attempt(draft)
-                if done is not None:
-                    return done
-                attempt += 1
-                if time.monotonic() - started > DEADLINE_S:
-                    raise ConflictError(
-                        f"other writers were faster {attempt} times in {DEADLINE_S:.0f} s; try again when they are done"
-                    )
-                time.sleep(random.uniform(0, min(0.5, 0.005 * 2 ** min(attempt, 10))))
-        except CommitUncertain:
-            raise  # a manifest may name the files
-        except LibraryError:
-            self._drop_segment(draft)
-            raise
-
-    def _attempt(self, draft: _Draft) -> CommitReport | None:
-        """One try on the newest version; None when another writer was faster."""
-        base = self._library.newest_for_writing()
-        known = dict(base.manifest.recent_txns).get(self._txn_id or "")
-        change = _Change() if known is not None else self._plan(base)
-        if change.nothing:
-            self._drop_segment(draft)
-            return CommitReport(base.version if known is None else known, unchanged=change.unchanged)
-        if draft.segment is not None and (change.batch is None or draft.ids != change.batch.ids):
-            self._drop_segment(draft)
-        if change.batch is not None and draft.segment is None:
-            draft.segment, draft.ids = self._write(change.batch, base.version + 1), change.batch.ids
-        return self._link(base, change, draft)
-
-    def _write(self, batch: _Batch, version: int) -> SegmentEntry:
-        return self._library.store.write(
-            rows=batch.rows, captions=batch.captions, vectors=batch.vectors, frames=batch.frames,
-            spaces=tuple(self._library.spaces.values()), version=version,
-        )  # fmt: skip
-
-    def _drop_segment(self, draft: _Draft) -> None:
-        if draft.segment is not None:
-            self._library.store.discard(draft.segment)
-            draft.segment = None
-
-    def _plan(self, base: Snapshot) -> _Change:
-        """What the transaction means on top of ``base``."""
-        present = base.row_index.by_id
-        gone = {name for name in self._deletes if name in present}
-        for where in self._where:
-            gone.update(base.ids(where))
-        batch = self._batch
-        if batch is not None:
-            old = [name for name in batch.ids if name in present]
-            staying = [] if batch.replace else [name for name in old if name not in gone]
-            if staying:
-                raise ConflictError(
-                    f"clip {staying[0]!r} is there already ({len(staying)} of {len(batch.ids)}); use upsert to replace it"
-                )
-            same_row, same_content = self._compare(base, batch, old)
-            unchanged = len(same_content)
-            replaced = {name for name in old if name not in same_row}
-            gone -= set(batch.ids)
-            added = len(batch.ids) - len(old)
-            batch = batch.select(np.array([name not in same_row for name in batch.ids], bool))
-            dead = frozenset(gone | replaced)
-            return _Change(
-                batch if batch.ids else None, dead, added, len(replaced - same_content), unchanged, deleted=len(gone)
-            )
-        return _Change(dead=frozenset(gone), deleted=len(gone))
-
-    def _compare(self, base: Snapshot, batch: _Batch, old: list[str]) -> tuple[set[str], set[str]]:
-        """Ids of the batch whose stored row is equal, and ids whose stored content hash is equal."""
-        if not old:
-            return set(), set()
-        stored = {row["clip_id"]: row for row in base.rows(old).to_pylist()}
-        mine = {row["clip_id"]: row for row in batch.rows.to_pylist() if row["clip_id"] in stored}
-        hashed = {name for name in old if mine[name]["sha256"] and mine[name]["sha256"] == stored[name]["sha256"]}
-        return {name for name in hashed if mine[name] == stored[name]}, hashed
-
-    def _link(self, base: Snapshot, change: _Change, draft: _Draft) -> CommitReport | None:
-        """Write the next manifest; None when another writer has taken its number."""
-        manifest, files = base.manifest, self._library.files
-        version = base.version + 1
-        bitmaps = _Bitmaps()
-        try:
-            segments = self._with_deletes(base, change.dead, bitmaps)
-            if draft.segment is not None:
-                draft.segment = replace(draft.segment, created_in=version)
-                segments.append(draft.segment)
-            new = self._manifest(manifest, version, change, segments)
-            won = files.put_exclusive(file_name(version), new.to_bytes())
-        except CommitUncertain:
-            raise
-        except LibraryError:
-            self._library.store.discard_deletes(bitmaps)
-            raise
-        if not won:
-            self._library.store.discard_deletes(bitmaps)
-            return None
-        try:
-            files.sync_folder("manifests")
-        except WriteError as error:
-            raise CommitUncertain(
-                f"version {version} of {files.root} was written but the disk did not confirm it ({error}); "
-                f"look for it with `remora library history` before trying again"
-            ) from error
-        size = sum(entry.bytes for entry in draft.segment.files) if draft.segment is not None else 0
-        return CommitReport(version, change.added, change.replaced, change.unchanged, change.deleted, size)
-
-    def _manifest(self, base: Manifest, version: int, change: _Change, segments: Sequence[SegmentEntry]) -> Manifest:
-        """The manifest of the version after ``base``."""
-        ids = change.batch.ids if change.batch else []
-        checksum = base.checksum - id_sum(change.dead) + id_sum(ids)
-        txns = base.recent_txns
-        if self._txn_id is not None:
-            txns = (*txns, (self._txn_id, version))[-KNOWN_TRANSACTIONS:]
-        op = {
-            "kind": "upsert" if ids and change.dead else "add" if ids else "delete",
-            "txn_id": self._txn_id, "note": self._note, "added_rows": len(ids), "deleted_rows": len(change.dead),
-        }  # fmt: skip
-        return replace(
-            base, version=version, parent=base.version, time=now(), writer=self._library.writer, op=op,
-            segments=tuple(segments), recent_txns=txns, checksum=checksum % 2**128,
-        )  # fmt: skip
-
-    def _with_deletes(self, base: Snapshot, dead_ids: frozenset[str], bitmaps: _Bitmaps) -> list[SegmentEntry]:
-        """The segments of ``base`` with ``dead_ids`` marked dead; a segment with no live row is dropped."""
-        rows = np.array(sorted(base.row_index.by_id[name] for name in dead_ids), np.int64)
-        segments = []
-        for entry, start in zip(base.manifest.segments, base.row_index.starts, strict=True):
-            mine = rows[(rows >= start) & (rows < start + entry.rows)] - start
-            if len(mine) == 0:
-                segments.append(entry)
-                continue
-            dead = self._library.store.dead(entry).copy()
-            dead[mine] = True
-            if not dead.all():
-                bitmaps.append(self._library.store.write_deletes(entry, dead))
-                segments.append(replace(entry, live=int((~dead).sum()), deletes=bitmaps[-1]))
-        if bitmaps:
-            self._library.files.sync_folder("deletes")
-        return segments
+        change = _ClipChange(self._library.store, self._batch, frozenset(self._deletes), tuple(self._where))
+        terms = Terms(txn_id=self._txn_id, note=self._note, expect=expect, since=self._since)
+        done = publish(self._library, change, terms)
+        if not done.made:
+            return CommitReport(done.version, unchanged=change.report.unchanged)
+        return replace(change.report, version=done.version)
 
 
 @dataclass
-class _Draft:
-    """The segment that is written but belongs to no version yet, and the ids in it."""
+class _ClipChange:
+    """Clips that come and go, as a :class:`db.publish.Change`; ``report`` is of the version it was last worked out on."""
 
+    store: SegmentStore
+    batch: _Batch | None
+    deletes: frozenset[str]
+    where: tuple[str | Filter, ...]
+    report: CommitReport = field(default_factory=lambda: CommitReport(0))
     segment: SegmentEntry | None = None
-    ids: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)  # ids in the segment
+    bitmaps: list[FileEntry] = field(default_factory=list)
+    holds: list[Hold | None] = field(default_factory=list)  # keep what belongs to no version yet from a vacuum
+
+    def rebase(self, base: Snapshot) -> Manifest | None:
+        """``base`` with the clips added, replaced and deleted."""
+        places = Places(self.store, base.manifest)
+        gone = set(self.deletes).union(*(base.ids(where) for where in self.where))
+        batch, dead = self._merged(base, places, gone)
+        if batch is None and not dead:
+            return None
+        if self.segment is not None and (batch is None or self.written != batch.ids):
+            self._drop_segment()
+        if batch is not None and self.segment is None:
+            spaces = base.manifest.spaces
+            self.segment, hold = self.store.write(batch.content(), spaces, base.version + 1)
+            self.holds.append(hold)
+            self.written = batch.ids
+            self.report = replace(self.report, bytes=sum(entry.bytes for entry in self.segment.files))
+        segments = places.without(dead, self._bitmap)
+        if self.bitmaps:
+            self.store.sync_deletes()
+        if self.segment is not None:
+            segments.append(replace(self.segment, created_in=base.version + 1))
+        ids = batch.ids if batch is not None else []
+        checksum = base.manifest.checksum - id_sum(dead) + id_sum(ids)
+        kind = "upsert" if ids and dead else "add" if ids else "delete"
+        op = {"kind": kind, "added_rows": len(ids), "deleted_rows": len(dead)}
+        return replace(base.manifest.of_segments(segments), op=op, checksum=checksum % 2**128)
+
+    def _merged(self, base: Snapshot, places: Places, gone: set[str]) -> tuple[_Batch | None, list[str]]:
+        """The rows to write and the ids that die."""
+        batch = self.batch
+        if batch is None:
+            dead = [name for name in sorted(gone) if name in places.of(sorted(gone))]
+            self.report = CommitReport(0, deleted=len(dead))
+            return None, dead
+        old = places.of(batch.ids)
+        staying = [] if batch.replace else [name for name in batch.ids if name in old and name not in gone]
+        if staying:
+            raise ConflictError(
+                f"clip {staying[0]!r} is there already ({len(staying)} of {len(batch.ids)}); use upsert to replace it"
+            )
+        same_row, same_content = self._equal(batch, old, base.manifest.segments)
+        others = sorted(gone - set(batch.ids))
+        deleted = [name for name in others if name in places.of(others)]
+        replaced = [name for name in old if name not in same_row]
+        self.report = CommitReport(
+            0, added=len(batch.ids) - len(old), replaced=len(replaced) - len(same_content - same_row),
+            unchanged=len(same_content), deleted=len(deleted), bytes=self.report.bytes,
+        )  # fmt: skip
+        rest = batch.select(np.array([name not in same_row for name in batch.ids], bool))
+        return (rest if rest.ids else None), [*deleted, *replaced]
+
+    def _equal(
+        self, batch: _Batch, old: Mapping[str, Place], segments: Sequence[SegmentEntry]
+    ) -> tuple[set[str], set[str]]:
+        """Ids of the batch whose stored row is equal, and ids whose stored content hash is equal."""
+        hashes = dict(zip(batch.ids, batch.rows["sha256"].to_pylist(), strict=True))
+        content: set[str] = set()
+        by_segment: dict[int, list[str]] = {}
+        for name, (number, _) in old.items():
+            if hashes[name]:
+                by_segment.setdefault(number, []).append(name)
+        for number, names in by_segment.items():
+            stored = self.store.table(segments[number], "rows", ["sha256"])["sha256"].take([old[n][1] for n in names])
+            content.update(name for name, found in zip(names, stored.to_pylist(), strict=True) if found == hashes[name])
+        if not content:
+            return set(), set()
+        mine = {row["clip_id"]: row for row in batch.rows.to_pylist() if row["clip_id"] in content}
+        same: set[str] = set()
+        for number, names in by_segment.items():
+            kept = [old[name][1] for name in names if name in content]
+            stored = self.store.table(segments[number], "rows", None).take(kept).to_pylist() if kept else []
+            same.update(row["clip_id"] for row in stored if row == mine[row["clip_id"]])
+        return same, content
+
+    def _bitmap(self, entry: SegmentEntry, dead: NDArray[np.bool_]) -> FileEntry:
+        file, hold = self.store.write_deletes(entry, dead)
+        self.bitmaps.append(file)
+        self.holds.append(hold)
+        return file
+
+    def _drop_segment(self) -> None:
+        if self.segment is not None:
+            self.store.discard("segments", self.segment.id)
+            self.segment = None
+
+    def lost(self) -> None:
+        """Bitmaps fit one version only."""
+        self.store.discard_deletes(self.bitmaps)
+        self.bitmaps = []
+
+    def discard(self) -> None:
+        """Nothing of it stays."""
+        self.lost()
+        self._drop_segment()
+
+    def release(self) -> None:
+        """The files belong to a version, or are gone."""
+        for hold in self.holds:
+            if hold is not None:
+                hold.release()
+        self.holds = []
 
 
-_Bitmaps = list[FileEntry]
+Place = tuple[int, int]  # number of a segment in its manifest, row in it
 
 
-@dataclass(frozen=True)
-class _Change:
-    """A transaction worked out on one base: rows to write, ids that die, and the counts to report."""
+class Places:
+    """Where the live clips of a version are, found by their ids' hashes."""
 
-    batch: _Batch | None = None
-    dead: frozenset[str] = frozenset()
-    added: int = 0
-    replaced: int = 0
-    unchanged: int = 0
-    deleted: int = 0
+    def __init__(self, store: SegmentStore, manifest: Manifest) -> None:
+        self._store, self._segments = store, manifest.segments
+        self._dead: dict[int, NDArray[np.bool_]] = {}
 
-    @property
-    def nothing(self) -> bool:
-        """Whether no new version is needed."""
-        return self.batch is None and not self.dead
+    def dead(self, number: int) -> NDArray[np.bool_]:
+        """Dead rows of a segment."""
+        if number not in self._dead:
+            self._dead[number] = self._store.dead(self._segments[number])
+        return self._dead[number]
+
+    def of(self, ids: Sequence[str]) -> dict[str, Place]:
+        """The places of those ids that are there, in the order asked."""
+        hashes = id_hashes(ids)
+        numbers, rows = np.full(len(ids), -1), np.zeros(len(ids), np.int64)
+        for number, entry in enumerate(self._segments):
+            found = self._store.find_ids(entry, hashes)
+            hits = np.flatnonzero(found >= 0)
+            if entry.deletes is not None and len(hits):
+                hits = hits[~self.dead(number)[found[hits]]]
+            numbers[hits], rows[hits] = number, found[hits]
+        places = zip(ids, numbers.tolist(), rows.tolist(), strict=True)
+        return {name: (number, row) for name, number, row in places if number >= 0}
+
+    def without(
+        self, ids: Sequence[str], write: Callable[[SegmentEntry, NDArray[np.bool_]], FileEntry]
+    ) -> list[SegmentEntry]:
+        """The segments with ``ids`` marked dead by new bitmaps; a segment with no live row is left out."""
+        rows: dict[int, list[int]] = {}
+        for number, row in self.of(ids).values():
+            rows.setdefault(number, []).append(row)
+        segments = []
+        for number, entry in enumerate(self._segments):
+            if number not in rows:
+                segments.append(entry)
+                continue
+            dead = self.dead(number).copy()
+            dead[rows[number]] = True
+            if not dead.all():
+                segments.append(replace(entry, live=int((~dead).sum()), deletes=write(entry, dead)))
+        return segments

@@ -4,6 +4,7 @@ LibraryError
 ├── LibraryNotFound     there is no library at that path
 ├── FormatError         the folder is not a library, or of a format this version cannot read
 ├── CorruptionError     a file is damaged or missing; says which, and what is still good
+├── SnapshotExpired     the version that is read is no longer kept, and its files are gone
 ├── WriteError          the library cannot be written (rights, full disk)
 │   └── CommitUncertain the disk failed while a commit was made durable: it may or may not be there
 ├── ConflictError       another writer got in between and the change cannot be merged
@@ -28,6 +29,10 @@ class FormatError(LibraryError):
 
 class CorruptionError(LibraryError):
     """A file of the library is damaged or missing."""
+
+
+class SnapshotExpired(LibraryError):
+    """A vacuum dropped the version that is read; open the newest one."""
 
 
 class WriteError(LibraryError):

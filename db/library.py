@@ -13,15 +13,18 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from db import manifest as manifests
 from db.commit import Transaction
-from db.errors import ConflictError, CorruptionError, FormatError, LibraryNotFound, WriteError
-from db.files import Files
+from db.errors import ConflictError, CorruptionError, FormatError, LibraryNotFound, RequestError, WriteError
+from db.files import Files, Hold
 from db.manifest import FORMAT, Manifest
+from db.marks import NewIndex, change_indexes, configure, restore, set_tag
+from db.publish import CommitReport
 from db.snapshot import Snapshot
 from db.space import Space
 from db.store import SegmentStore
@@ -162,25 +165,56 @@ class Library:
         """The manifest of a version."""
         return manifests.read(self.files, version, self.uuid)
 
-    def snapshot(self, version: int | None = None) -> Snapshot:
-        """The newest version, or the one asked for.
+    def resolve(self, version: int | str) -> int:
+        """The number of a version that is given by number or by tag.
+
+        Raises:
+            RequestError: there is no such tag.
+        """
+        text = str(version)
+        if text.isdecimal():
+            return int(text)
+        tags = self.snapshot().manifest.tags
+        if text not in tags:
+            known = ", ".join(sorted(tags)) or "none"
+            raise RequestError(f"{self.path} has no tag {text!r}; there are {known}, and numbers of versions")
+        return tags[text]
+
+    def snapshot(self, version: int | str | None = None) -> Snapshot:
+        """The newest version, or the one asked for by number or tag; while it is in use, no vacuum takes it away.
 
         Raises:
             RequestError: there is no such version.  CorruptionError: it is damaged.
         """
-        if version is None:
-            newest = manifests.list_versions(self.files)[-1:]
-            version = newest[0] if newest and newest[0] in self._snapshots else None
-        known = self._snapshots.get(version) if version is not None else None
-        if known is not None:
-            return known
-        if version is None:
-            return self._kept(manifests.read_newest(self.files, self.uuid)[0])
-        return self._kept(self.manifest(version))
+        if version is not None:
+            number = self.resolve(version)
+            return self._snapshots.get(number) or self._kept(*self._leased(number))
+        newest = manifests.list_versions(self.files)[-1:]
+        if newest and newest[0] in self._snapshots:
+            return self._snapshots[newest[0]]
+        return self._newest()[0]
 
-    def _kept(self, manifest: Manifest) -> Snapshot:
-        """The snapshot of ``manifest``; the last one used is kept."""
-        known = self._snapshots.get(manifest.version) or Snapshot(manifest, self.store)
+    def _newest(self) -> tuple[Snapshot, list[str]]:
+        """The newest version that is sound, and the names of newer manifests that are damaged."""
+        while True:
+            found, damaged = manifests.read_newest(self.files, self.uuid)
+            if found.version in self._snapshots:
+                return self._snapshots[found.version], damaged
+            with suppress(RequestError):  # gone since: many versions and a vacuum came in between
+                return self._kept(*self._leased(found.version)), damaged
+
+    def _leased(self, version: int) -> tuple[Manifest, Hold | None]:
+        """A version's manifest, and the lease on it."""
+        try:
+            lease = self.files.hold(manifests.file_name(version))
+        except FileNotFoundError:
+            raise manifests.no_version(self.files, version) from None
+        return self.manifest(version), lease
+
+    def _kept(self, manifest: Manifest, lease: Hold | None) -> Snapshot:
+        """The snapshot of ``manifest``, whose files are all there; the last one used is kept."""
+        self.store.check_sizes(manifest)
+        known = Snapshot(manifest, self.store, lease)
         self._snapshots = {manifest.version: known}
         return known
 
@@ -191,19 +225,19 @@ class Library:
             CorruptionError: the newest manifest is damaged: a commit would bury it.  FormatError: it has features that a writer
                 must know and this one does not.
         """
-        found, damaged = manifests.read_newest(self.files, self.uuid)
+        base, damaged = self._newest()
         if damaged:
             raise CorruptionError(
                 f"{self.path / damaged[0]} is damaged, so nothing is written after it; restore it from a copy, or move it away "
                 "to go on from the version before"
             )
-        unknown = found.writer_features & ~manifests.WRITER_FEATURES
+        unknown = base.manifest.writer_features & ~manifests.WRITER_FEATURES
         if unknown:
             raise FormatError(
                 f"{self.path} needs writer features {unknown:#x} that this version lacks: it can be read, not changed; "
                 "upgrade Remora"
             )
-        return self._kept(found)
+        return base
 
     def begin(self, txn_id: str | None = None, note: str = "") -> Transaction:
         """Start a change; ``txn_id`` makes its commit happen once however often it is tried.
@@ -211,8 +245,32 @@ class Library:
         Raises:
             CorruptionError: the newest version is damaged: a commit would bury it.
         """
-        self.newest_for_writing()
-        return Transaction(self, txn_id=txn_id, note=note)
+        return Transaction(self, txn_id=txn_id, note=note, since=self.newest_for_writing().version)
+
+    @property
+    def tags(self) -> Mapping[str, int]:
+        """Names of versions."""
+        return self.snapshot().manifest.tags
+
+    def tag(self, name: str, version: int | str | None = None) -> CommitReport:
+        """Give a version (the newest, where none is given) a name that keeps it from a vacuum; as :func:`db.marks.set_tag`."""
+        return set_tag(self, name, self.latest if version is None else self.resolve(version))
+
+    def untag(self, name: str) -> CommitReport:
+        """Take a version's name away; as :func:`db.marks.set_tag`."""
+        return set_tag(self, name, None)
+
+    def configure(self, settings: Mapping[str, Any]) -> CommitReport:
+        """Change settings that the library remembers; as :func:`db.marks.configure`."""
+        return configure(self, settings)
+
+    def change_indexes(self, put: Sequence[NewIndex] = (), drop: Sequence[str] = ()) -> CommitReport:
+        """Put and drop derived indexes; as :func:`db.marks.change_indexes`."""
+        return change_indexes(self, put, drop)
+
+    def restore(self, version: int | str) -> CommitReport:
+        """Go back to the rows of an old version, as a new one; as :func:`db.marks.restore`."""
+        return restore(self, self.resolve(version))
 
     def versions(self) -> list[VersionInfo]:
         """All versions that can be read, oldest first."""

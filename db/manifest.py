@@ -11,8 +11,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,8 +60,31 @@ class SegmentEntry:
 
 
 @dataclass(frozen=True)
+class IndexEntry:
+    """A derived file set over the rows of some segments: it speeds a search up and may be deleted at any time.
+
+    ``name`` is unique in a version and chosen by who builds it; ``covers`` are segment ids in the order of the index's rows.
+    ``params`` and ``info`` are plain JSON, for the search alone to read.
+    """
+
+    id: str
+    name: str
+    space: str
+    kind: str
+    covers: tuple[str, ...]
+    rows: int
+    files: tuple[FileEntry, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def path(self, file: str) -> str:
+        """The name inside the library of one of its files."""
+        return f"indexes/{self.id}/{file}"
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """Everything a version is."""
+    """Everything a version is. ``replaced_in`` is the last version that took all rows from an older one."""
 
     library: str
     version: int
@@ -72,6 +95,9 @@ class Manifest:
     spaces: tuple[Space, ...]
     encoder: Mapping[str, Any]
     segments: tuple[SegmentEntry, ...] = ()
+    indexes: tuple[IndexEntry, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    replaced_in: int = 0
     tags: Mapping[str, int] = field(default_factory=dict)
     recent_txns: tuple[tuple[str, int], ...] = ()
     checksum: int = 0  # sum modulo 2**128 of the hashes of live ids
@@ -85,9 +111,23 @@ class Manifest:
 
     @property
     def size(self) -> int:
-        """Bytes of all files of this version."""
-        files = [entry for segment in self.segments for entry in segment.files]
-        return sum(entry.bytes for entry in files) + sum(s.deletes.bytes for s in self.segments if s.deletes)
+        """Bytes of all files of this version, less the derived ones."""
+        return sum(entry.bytes for entry in self.truth().values())
+
+    def truth(self) -> dict[str, FileEntry]:
+        """The files that are the version, by their names inside the library."""
+        found = {f"segments/{segment.id}/{entry.name}": entry for segment in self.segments for entry in segment.files}
+        return found | {f"deletes/{s.deletes.name}": s.deletes for s in self.segments if s.deletes}
+
+    def derived(self) -> dict[str, FileEntry]:
+        """The files that can be made anew from the others, by their names inside the library."""
+        return {index.path(entry.name): entry for index in self.indexes for entry in index.files}
+
+    def of_segments(self, segments: Sequence[SegmentEntry]) -> Manifest:
+        """This with other segments; an index over one that is gone is dropped."""
+        there = {segment.id for segment in segments}
+        kept = tuple(index for index in self.indexes if there.issuperset(index.covers))
+        return replace(self, segments=tuple(segments), indexes=kept)
 
     def to_bytes(self) -> bytes:
         """The file: canonical JSON with the seal as its last key."""
@@ -95,8 +135,9 @@ class Manifest:
             "format": FORMAT, "library": self.library, "version": self.version, "parent": self.parent, "time": self.time,
             "writer": self.writer, "op": dict(self.op), "reader_features": READER_FEATURES,
             "writer_features": self.writer_features, "spaces": [space.to_json() for space in self.spaces],
-            "encoder": dict(self.encoder), "segments": [_segment_to_json(s) for s in self.segments], "indexes": [],
-            "tags": dict(self.tags), "recent_txns": [list(pair) for pair in self.recent_txns],
+            "encoder": dict(self.encoder), "segments": [_segment_to_json(s) for s in self.segments],
+            "indexes": [_index_to_json(i) for i in self.indexes], "config": dict(self.config),
+            "replaced_in": self.replaced_in, "tags": dict(self.tags), "recent_txns": [list(pair) for pair in self.recent_txns],
             "totals": {
                 "rows": sum(s.rows for s in self.segments), "live": self.live, "bytes": self.size,
                 "checksum": f"{self.checksum:032x}",
@@ -108,7 +149,7 @@ class Manifest:
             seal = hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
         except (TypeError, ValueError) as error:  # surrogates are a ValueError, too
             raise RequestError(
-                f"the encoder's description, note or transaction id cannot be written as JSON ({error}); use plain values"
+                f"the encoder's description, a note, tag, setting or transaction id is no JSON ({error}); use plain values"
             ) from error
         return f'{text[:-2]},\n "self": "{seal}"\n}}\n'.encode()
 
@@ -120,6 +161,10 @@ def _segment_to_json(segment: SegmentEntry) -> dict[str, Any]:
         "id": segment.id, "rows": segment.rows, "live": segment.live, "captions": segment.captions,
         "created_in": segment.created_in, "files": files, "deletes": deletes,
     }  # fmt: skip
+
+
+def _index_to_json(index: IndexEntry) -> dict[str, Any]:
+    return {**vars(index), "covers": list(index.covers), "files": [vars(entry) for entry in index.files]}
 
 
 def parse(data: bytes, name: str) -> Manifest:
@@ -163,10 +208,20 @@ def _from_json(body: dict[str, Any]) -> Manifest:
     )  # fmt: skip
     for segment in segments:
         _check_segment(segment)
+    indexes = tuple(
+        IndexEntry(
+            id=i["id"], name=i["name"], space=i["space"], kind=i["kind"], covers=tuple(i["covers"]), rows=i["rows"],
+            files=tuple(FileEntry(**entry) for entry in i["files"]), params=i["params"], info=i["info"],
+        )
+        for i in body["indexes"]
+    )  # fmt: skip
+    for index in indexes:
+        _check_names(index.id, index.files, (index.rows,))
     found = Manifest(
         library=body["library"], version=body["version"], parent=body["parent"], time=body["time"], writer=body["writer"],
         op=body["op"], spaces=tuple(Space.from_json(s) for s in body["spaces"]), encoder=body["encoder"],
-        segments=segments, tags=body["tags"], recent_txns=tuple((t, v) for t, v in body["recent_txns"]),
+        segments=segments, indexes=indexes, config=body.get("config", {}), replaced_in=int(body.get("replaced_in", 0)),
+        tags=body["tags"], recent_txns=tuple((t, v) for t, v in body["recent_txns"]),
         checksum=int(body["totals"]["checksum"], 16), extra={k: v for k, v in body.items() if k.startswith("x_")},
         writer_features=int(body.get("writer_features", 0)),
     )  # fmt: skip
@@ -179,14 +234,19 @@ def _from_json(body: dict[str, Any]) -> Manifest:
 
 def _check_segment(segment: SegmentEntry) -> None:
     """ValueError when a number or name of the entry cannot be true; what it says of the disk is checked where it is read."""
-    if not re.fullmatch(r"[0-9a-f]{32}", segment.id):
-        raise ValueError(f"segment id {segment.id!r}")
     files = (*segment.files, *((segment.deletes,) if segment.deletes else ()))
-    numbers = (segment.rows, segment.live, segment.captions, segment.created_in, *(entry.bytes for entry in files))
-    if not all(isinstance(n, int) and 0 <= n < 2**48 for n in numbers) or segment.live > segment.rows:
+    _check_names(segment.id, files, (segment.rows, segment.live, segment.captions, segment.created_in))
+    if segment.live > segment.rows:
         raise ValueError(f"numbers of segment {segment.id}")
+
+
+def _check_names(folder: str, files: Sequence[FileEntry], numbers: Sequence[int]) -> None:
+    if not re.fullmatch(r"[0-9a-f]{32}", folder):
+        raise ValueError(f"id {folder!r}")
+    if not all(isinstance(n, int) and 0 <= n < 2**48 for n in (*numbers, *(entry.bytes for entry in files))):
+        raise ValueError(f"numbers of {folder}")
     if not all(_FILE_NAME.fullmatch(entry.name) for entry in files):
-        raise ValueError(f"file names of segment {segment.id}")
+        raise ValueError(f"file names of {folder}")
 
 
 def file_name(version: int) -> str:
@@ -204,9 +264,7 @@ def read(files: Files, version: int, library: str) -> Manifest:
     try:
         data = files.read(file_name(version))
     except FileNotFoundError:
-        known = list_versions(files)
-        span = f"{known[0]} to {known[-1]}" if known else "none"
-        raise RequestError(f"{files.root} has no version {version}; there are {span}") from None
+        raise no_version(files, version) from None
     manifest = parse(data, str(files.root / file_name(version)))
     if manifest.library != library or manifest.version != version:
         raise CorruptionError(
@@ -215,21 +273,25 @@ def read(files: Files, version: int, library: str) -> Manifest:
     return manifest
 
 
+def no_version(files: Files, version: int) -> RequestError:
+    """What to say of a version that is not there."""
+    known = list_versions(files)
+    span = f"{known[0]} to {known[-1]}" if known else "none"
+    return RequestError(f"{files.root} has no version {version}; there are {span}")
+
+
 def read_newest(files: Files, library: str) -> tuple[Manifest, list[str]]:
     """The newest manifest whose seal holds, and the names of newer ones that are damaged."""
     damaged: list[str] = []
     for version in reversed(list_versions(files)):
         try:
             return read(files, version, library), damaged
+        except RequestError:
+            continue  # taken away since the list was made
         except CorruptionError as error:
             log.warning("%s", error)
             damaged.append(file_name(version))
     raise CorruptionError(f"{files.root} has no undamaged version; restore it from a copy")
-
-
-def id_sum(ids: Iterable[str]) -> int:
-    """Sum of the ids' 128-bit hashes: free of order, cheap to update, checked by ``verify``."""
-    return sum(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=16).digest(), "big") for name in ids)
 
 
 def now() -> str:

@@ -1,6 +1,6 @@
 """A segment: one immutable batch of rows with their captions, vectors and frames, as bytes.
 
-- Parquet, Arrow and vector blocks are made and read in memory: only ``db.files`` touches the disk.
+- Everything is written piece by piece through ``db.files``, which alone touches the disk; memory does not grow with a segment.
 - A vector block is a page of header, then rows at a fixed stride, then a checksum per 4,096 rows, then a tail that repeats the
   magic: a cut file is seen without hashing it. All header numbers are checked before anything is mapped.
 - The format is described byte by byte in docs/format.md.
@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ MAGIC = b"RMRAVEC1"
 DELETES_MAGIC = b"RMRADEL1"
 HEADER_BYTES = 4096
 CHECK_ROWS = 4096
+GROUP_ROWS = 65_536
 UNIT_TOLERANCE = 1e-3
 _HEADER = struct.Struct("<8sIIQIIII16s16sQQ")  # 88 bytes, a CRC-32 of them follows
 _TAIL = struct.Struct("<8sQ")
@@ -50,31 +53,53 @@ def block_size(rows: int, space: Space) -> int:
     return HEADER_BYTES + rows * space.stride + 8 * -(-rows // CHECK_ROWS) + _TAIL.size
 
 
-def pack_vectors(vectors: NDArray[np.floating], space: Space, segment: str) -> bytes:
-    """A block file of ``vectors`` [N, D], which must be finite unit vectors; RequestError otherwise."""
+def check_units(vectors: NDArray[np.floating], space: Space) -> None:
+    """Raise RequestError unless ``vectors`` [N, D] are unit vectors of the space's width, or zero for a missing part."""
     if vectors.ndim != 2 or vectors.shape[1] != space.dim:
         raise RequestError(
             f"space {space.name!r} holds vectors [N, {space.dim}], not {list(vectors.shape)}; use its encoder"
         )
-    norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
-    if len(norms) and not (np.abs(norms - 1) < UNIT_TOLERANCE).all():
-        row = int(np.flatnonzero(~(np.abs(norms - 1) < UNIT_TOLERANCE))[0])
-        raise RequestError(
-            f"vector {row} for space {space.name!r} has length {norms[row]:.3g}, expected 1; normalise it"
-        )
+    for start in range(0, len(vectors), CHECK_ROWS):
+        norms = np.linalg.norm(vectors[start : start + CHECK_ROWS].astype(np.float32), axis=1)
+        wrong = np.flatnonzero(~proper(norms, space))
+        if len(wrong):
+            raise RequestError(
+                f"vector {start + wrong[0]} for space {space.name!r} has length {norms[wrong[0]]:.3g}, expected 1; normalise it"
+            )
+
+
+def proper(norms: NDArray[np.floating], space: Space) -> NDArray[np.bool_]:
+    """Which lengths [N] of vectors are right: 1, or 0 where a clip lacks the part."""
+    unit: NDArray[np.bool_] = np.abs(norms - 1) < UNIT_TOLERANCE
+    return unit if space.part == "whole" else unit | (norms == 0)
+
+
+def vector_pieces(
+    vectors: Iterable[NDArray[np.floating]], rows: int, space: Space, segment: str
+) -> Iterator[bytes | memoryview]:
+    """A block file of ``rows`` vectors, which come in arrays [n, D] of any length; equal numbers give equal bytes."""
     code, dtype = _DTYPES[space.dtype]
-    rows = len(vectors)
-    padded = np.zeros((rows, space.stride // dtype.itemsize), dtype)
-    padded[:, : space.dim] = vectors
-    body = padded.tobytes()
+    end = HEADER_BYTES + rows * space.stride
     header = _HEADER.pack(
         MAGIC, 1, HEADER_BYTES, rows, space.dim, space.stride, code, 1, _space_hash(space), bytes.fromhex(segment),
-        HEADER_BYTES, HEADER_BYTES + len(body),
+        HEADER_BYTES, end,
     )  # fmt: skip
     header += struct.pack("<I", zlib.crc32(header))
-    step = CHECK_ROWS * space.stride
-    checks = b"".join(struct.pack("<Q", zlib.crc32(body[i : i + step])) for i in range(0, len(body), step))
-    return header.ljust(HEADER_BYTES, b"\0") + body + checks + _TAIL.pack(MAGIC, rows)
+    yield header.ljust(HEADER_BYTES, b"\0")
+    page, checks, filled, check = CHECK_ROWS * space.stride, b"", 0, 0
+    for array in vectors:
+        for start in range(0, len(array), CHECK_ROWS):
+            some = array[start : start + CHECK_ROWS]
+            padded = np.zeros((len(some), space.stride // dtype.itemsize), dtype)
+            padded[:, : space.dim] = some
+            body = padded.data.cast("B")
+            cut = min(page - filled, len(body))
+            check, filled = zlib.crc32(body[:cut], check), filled + cut
+            if filled == page:
+                checks += struct.pack("<Q", check)
+                check, filled = zlib.crc32(body[cut:]), len(body) - cut
+            yield body
+    yield checks + (struct.pack("<Q", check) if filled else b"") + _TAIL.pack(MAGIC, rows)
 
 
 def unpack_vectors(data: mmap.mmap | bytes, space: Space, segment: str, rows: int, name: str) -> NDArray[np.floating]:
@@ -143,26 +168,35 @@ def unpack_deletes(data: bytes, rows: int, name: str) -> NDArray[np.bool_]:
 # ---- tables --------------------------------------------------------------------------------------------------------
 
 
-def pack_parquet(table: pa.Table, segment: str) -> bytes:
-    """A Parquet file of ``table``, zstd, that says which segment it belongs to."""
+def write_parquet(tables: Iterable[pa.Table], schema: pa.Schema, rows: int, segment: str, out: Any) -> None:
+    """Write ``tables`` into ``out`` as one Parquet file, zstd, that says which segment it belongs to."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = table.replace_schema_metadata(
-        {"remora.format": "1", "remora.segment": segment, "remora.rows": str(len(table))}
-    )
-    out = pa.BufferOutputStream()
-    pq.write_table(table, out, compression="zstd", row_group_size=65_536)
-    return bytes(out.getvalue())
+    said = {"remora.format": "1", "remora.segment": segment, "remora.rows": str(rows)}
+    waiting = schema.empty_table()
+    with pq.ParquetWriter(pa.PythonFile(out, "w"), schema.with_metadata(said), compression="zstd") as writer:
+        for table in tables:
+            waiting = pa.concat_tables([waiting, table])
+            while len(waiting) >= GROUP_ROWS:
+                writer.write_table(waiting.slice(0, GROUP_ROWS))
+                waiting = waiting.slice(GROUP_ROWS)
+        if len(waiting) or not rows:
+            writer.write_table(waiting)
 
 
-def unpack_parquet(data: bytes, rows: int, name: str, columns: list[str] | None = None) -> pa.Table:
-    """The table of a Parquet file, which must have ``rows`` rows."""
+def unpack_parquet(data: bytes, rows: int, name: str, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    """``columns`` of a Parquet file, which must have ``rows`` rows; a column of ``schema`` that it lacks is null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False)
+        stored = pq.ParquetFile(pa.BufferReader(data))
+        there = [column for column in columns if column in stored.schema_arrow.names]
+        table = stored.read(columns=there, use_threads=False)
+        for column in set(columns) - set(there):
+            table = table.append_column(column, pa.nulls(len(table), schema.field(column).type))
+        table = table.select(columns)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptionError(f"{name} is damaged ({_first_line(error)}); verify the library") from error
     if len(table) != rows:
@@ -173,17 +207,21 @@ def unpack_parquet(data: bytes, rows: int, name: str, columns: list[str] | None 
 FRAME_BATCH = 64
 
 
-def pack_frames(blocks: list[bytes]) -> bytes:
-    """An Arrow file of opaque blocks, one a row."""
+def write_frames(blocks: Iterable[bytes], out: Any) -> None:
+    """Write opaque blocks, one a row, into ``out`` as an Arrow file."""
     import pyarrow as pa
 
-    out = pa.BufferOutputStream()
     schema = pa.schema([("frames", pa.large_binary())])
-    with pa.ipc.new_file(out, schema) as writer:
-        for start in range(0, len(blocks), FRAME_BATCH):
-            chunk = pa.array(blocks[start : start + FRAME_BATCH], pa.large_binary())
-            writer.write_batch(pa.record_batch([chunk], schema=schema))
-    return bytes(out.getvalue())
+    with pa.ipc.new_file(pa.PythonFile(out, "w"), schema) as writer:
+        for some in batched(blocks, FRAME_BATCH):
+            writer.write_batch(pa.record_batch([pa.array(some, pa.large_binary())], schema=schema))
+
+
+def batched(items: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    """Lists of ``size`` items, the last may be shorter."""
+    remaining = iter(items)
+    while some := list(islice(remaining, size)):
+        yield some
 
 
 def unpack_frame(data: mmap.mmap | bytes, row: int, name: str) -> bytes:

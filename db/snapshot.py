@@ -26,6 +26,7 @@ from db.store import SegmentStore
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from db.files import Hold
     from db.plan import FilterEngine, SpaceIndex
 
 Plan = dict[str, Any]
@@ -70,9 +71,10 @@ class RowIndex:
 class Snapshot:
     """One version: search, rows, captions, vectors, frames."""
 
-    def __init__(self, manifest: Manifest, store: SegmentStore) -> None:
+    def __init__(self, manifest: Manifest, store: SegmentStore, lease: Hold | None = None) -> None:
         self.manifest = manifest
         self._store = store
+        self._lease = lease  # as long as it is held, no vacuum takes the version away
         self._indexes: dict[str, SpaceIndex] = {}
 
     def __len__(self) -> int:

@@ -9,19 +9,24 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from db import schema, segment
-from db.errors import CorruptionError
-from db.files import Files
-from db.manifest import FileEntry, SegmentEntry
+from db import ids, schema, segment
+from db import manifest as manifests
+from db.errors import CorruptionError, LibraryError, SnapshotExpired, WriteError
+from db.files import Files, Hold, Sink
+from db.manifest import FileEntry, IndexEntry, Manifest, SegmentEntry
 from db.space import Space
 
 if TYPE_CHECKING:
@@ -29,7 +34,37 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+log = logging.getLogger(__name__)
+
+_Data = TypeVar("_Data")
 TABLES_KEPT = 256
+
+
+HOLD_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a segment is made of, in pieces of any length and in row order; ``ids`` of its rows, ``captions`` counts them.
+
+    ``vectors`` are arrays [n, D] a space, ``frames`` one block a row.
+    """
+
+    ids: Sequence[str]
+    captions: int
+    rows: Iterable[pa.Table]
+    said: Iterable[pa.Table]
+    vectors: Mapping[str, Iterable[NDArray[np.floating[Any]]]]
+    frames: Iterable[bytes]
+
+
+def _write_given(pieces: Iterable[bytes | memoryview], _: str, out: Sink) -> None:
+    for piece in pieces:
+        out.write(piece)
+
+
+def _write_vectors(vectors: Iterable[NDArray[np.floating[Any]]], rows: int, space: Space, name: str, out: Sink) -> None:
+    _write_given(segment.vector_pieces(vectors, rows, space, name), name, out)
 
 
 class SegmentStore:
@@ -42,52 +77,89 @@ class SegmentStore:
         self._ids: dict[str, NDArray[np.object_]] = {}
         self._sound: dict[str, NDArray[np.bool_]] = {}  # pages of vector blocks whose checksum was found right
         self._hashed: set[str] = set()  # tables whose hash was found right
+        self._sized: set[str] = set()  # files whose size was found right
+        self._id_indexes: dict[str, ids.IdIndex] = {}
+        self._bad_indexes: set[str] = set()  # files of indexes that were named as missing or damaged
         self._lock = threading.Lock()
 
     # ---- writing ---------------------------------------------------------------------------------------------------
 
-    def write(
-        self,
-        *,
-        rows: pa.Table,
-        captions: pa.Table,
-        vectors: Mapping[str, NDArray[np.floating[Any]]],
-        frames: Sequence[bytes],
-        spaces: Sequence[Space],
-        version: int,
-    ) -> SegmentEntry:
-        """Write a segment, synced, under a name nobody has; it belongs to no version yet."""
-        name = secrets.token_hex(16)
-        packed = {
-            "rows.parquet": segment.pack_parquet(rows, name),
-            "captions.parquet": segment.pack_parquet(captions, name),
-            "frames.arrow": segment.pack_frames(list(frames)),
+    def write(self, content: Content, spaces: Sequence[Space], version: int) -> tuple[SegmentEntry, Hold | None]:
+        """Write a segment, synced, under a name nobody has; it belongs to no version yet, and lives while it is held."""
+        rows, captions = len(content.ids), content.captions
+        writers: dict[str, Callable[[str, Sink], None]] = {
+            "rows.parquet": lambda name, out: segment.write_parquet(content.rows, schema.row_schema(), rows, name, out),
+            "captions.parquet": lambda name, out: segment.write_parquet(
+                content.said, schema.caption_schema(), captions, name, out
+            ),
+            "frames.arrow": lambda _, out: segment.write_frames(content.frames, out),
+            ids.FILE: partial(_write_given, [ids.IdIndex.of(content.ids).pack()]),
         }
         for space in spaces:
-            packed[segment.vector_file(space)] = segment.pack_vectors(vectors[space.name], space, name)
-        partial = f"segments/.tmp-{name}"
-        self._durable_folder("segments")
-        self._files.make_folder(partial)
-        try:
-            for file, data in packed.items():
-                self._files.write(f"{partial}/{file}", data)
-            self._files.sync_folder(partial)
-            self._files.rename_folder(partial, f"segments/{name}")
-            self._files.sync_folder("segments")
-        except BaseException:
-            self._files.remove_folder(partial)
-            self._files.remove_folder(f"segments/{name}")
-            raise
-        entries = tuple(FileEntry(file, len(data), segment.digest(data)) for file, data in packed.items())
-        return SegmentEntry(name, len(rows), len(rows), len(captions), version, entries)
+            count = rows if space.rows_of == "rows" else captions
+            writers[segment.vector_file(space)] = partial(_write_vectors, content.vectors[space.name], count, space)
+        name, entries, hold = self._write_folder("segments", writers)
+        return SegmentEntry(name, rows, rows, captions, version, entries), hold
 
-    def write_deletes(self, entry: SegmentEntry, dead: NDArray[np.bool_]) -> FileEntry:
-        """Write the bitmap of a segment's dead rows under a new name."""
+    def write_index(self, files: Mapping[str, bytes | memoryview]) -> tuple[str, tuple[FileEntry, ...], Hold | None]:
+        """Write the files of a derived index; id, entries, and what keeps it while it belongs to no version."""
+        return self._write_folder("indexes", {name: partial(_write_given, [data]) for name, data in files.items()})
+
+    def _write_folder(
+        self, kind: str, writers: Mapping[str, Callable[[str, Sink], None]]
+    ) -> tuple[str, tuple[FileEntry, ...], Hold | None]:
+        """A folder of ``kind`` with a file a writer: written and synced under a temporary name, then renamed."""
+        self._durable_folder(kind)
+        name, hold = self._new_folder(kind)
+        entries = []
+        try:
+            for file, write in writers.items():
+                with self._files.create(f"{kind}/.tmp-{name}/{file}") as sink:
+                    write(name, sink)
+                entries.append(FileEntry(file, sink.bytes, sink.blake2b))
+            self._files.sync_folder(f"{kind}/.tmp-{name}")
+            self._files.rename(f"{kind}/.tmp-{name}", f"{kind}/{name}")
+            self._files.sync_folder(kind)
+        except BaseException:
+            self._files.remove_folder(f"{kind}/.tmp-{name}")
+            self._files.remove_folder(f"{kind}/{name}")
+            raise
+        return name, tuple(entries), hold
+
+    def _new_folder(self, kind: str) -> tuple[str, Hold | None]:
+        for _ in range(HOLD_TRIES):
+            name = secrets.token_hex(16)
+            self._files.make_folder(f"{kind}/.tmp-{name}")
+            try:
+                return name, self._files.hold(f"{kind}/.tmp-{name}")
+            except FileNotFoundError:
+                continue  # a vacuum that waits for nobody
+            except BaseException:
+                self._files.remove_folder(f"{kind}/.tmp-{name}")
+                raise
+        raise WriteError(
+            f"{self._files.root}: new folders in {kind} are deleted at once; stop the vacuum and try again"
+        )
+
+    def write_deletes(self, entry: SegmentEntry, dead: NDArray[np.bool_]) -> tuple[FileEntry, Hold | None]:
+        """Write the bitmap of a segment's dead rows under a new name; it lives while it is held."""
         data = segment.pack_deletes(dead)
-        name = f"{entry.id}-{secrets.token_hex(8)}.del"
         self._durable_folder("deletes")
-        self._files.write(f"deletes/{name}", data)
-        return FileEntry(name, len(data), segment.digest(data))
+        for _ in range(HOLD_TRIES):
+            name = f"{entry.id}-{secrets.token_hex(8)}.del"
+            self._files.write(f"deletes/{name}", data)
+            try:
+                return FileEntry(name, len(data), segment.digest(data)), self._files.hold(f"deletes/{name}")
+            except FileNotFoundError:
+                continue
+            except BaseException:
+                self._files.remove(f"deletes/{name}")
+                raise
+        raise WriteError(f"{self._files.root}: new files in deletes are deleted at once; stop the vacuum and try again")
+
+    def sync_deletes(self) -> None:
+        """Make the names of new bitmaps durable."""
+        self._files.sync_folder("deletes")
 
     def _durable_folder(self, name: str) -> None:
         """Make a folder of the library whose own entry outlives a power cut."""
@@ -95,11 +167,11 @@ class SegmentStore:
             self._files.make_folder(name)
             self._files.sync_folder("")
 
-    def discard(self, entry: SegmentEntry) -> None:
-        """Remove a segment that no version will have."""
-        self._files.remove_folder(f"segments/{entry.id}")
+    def discard(self, kind: str, name: str) -> None:
+        """Remove a segment or an index that no version will have."""
+        self._files.remove_folder(f"{kind}/{name}")
 
-    def discard_deletes(self, bitmaps: Sequence[FileEntry]) -> None:
+    def discard_deletes(self, bitmaps: Iterable[FileEntry]) -> None:
         """Remove bitmaps that no version will have."""
         for entry in bitmaps:
             self._files.remove(f"deletes/{entry.name}")
@@ -114,18 +186,37 @@ class SegmentStore:
         """A segment's file as memory, its size checked."""
         name = self.path(entry, file)
         if name not in self._maps:
-            self._checked_size(name, entry.file(file))
-            self._maps[name] = self._files.map(name)
+            self._maps[name] = self._checked(name, entry.file(file), self._files.map)
         return self._maps[name]
 
-    def _checked_size(self, name: str, entry: FileEntry) -> None:
+    def check_sizes(self, manifest: Manifest) -> None:
+        """Raise CorruptionError when a file of a version is missing or of a wrong size; each is looked at once."""
+        for name, entry in manifest.truth().items():
+            if name not in self._sized:
+                self._checked(name, entry, str)
+                self._sized.add(name)
+
+    def _checked(self, name: str, entry: FileEntry, get: Callable[[str], _Data]) -> _Data:
+        """The content of a file whose size is right."""
         full = self._files.root / name
         try:
             size = self._files.size(name)
+            if size == entry.bytes:
+                return get(name)
         except FileNotFoundError:
-            raise CorruptionError(f"{full} is missing; restore it from a copy, or open an older version") from None
-        if size != entry.bytes:
-            raise CorruptionError(f"{full} has {size} bytes, expected {entry.bytes}; restore it from a copy")
+            raise self._missing(name) from None
+        raise CorruptionError(f"{full} has {size} bytes, expected {entry.bytes}; restore it from a copy")
+
+    def _missing(self, name: str) -> LibraryError:
+        """What to say of a file that is not there: lost, or no longer kept."""
+        full = self._files.root / name
+        for version in reversed(manifests.list_versions(self._files)):
+            with suppress(LibraryError, FileNotFoundError):
+                if name in manifests.parse(self._files.read(manifests.file_name(version)), str(version)).truth():
+                    return CorruptionError(f"{full} is missing; restore it from a copy, or open an older version")
+        return SnapshotExpired(
+            f"{full} is gone: a vacuum has dropped the versions that needed it; open the newest version"
+        )
 
     def table(self, entry: SegmentEntry, kind: str, columns: Sequence[str] | None) -> pa.Table:
         """The "rows" or "captions" of a segment; the last ones read are kept."""
@@ -136,13 +227,13 @@ class SegmentStore:
                 return self._tables[key]
         name = self.path(entry, f"{kind}.parquet")
         listed, full = entry.file(f"{kind}.parquet"), str(self._files.root / name)
-        self._checked_size(name, listed)
-        data = self._files.read(name)
+        data = self._checked(name, listed, self._files.read)
         if name not in self._hashed and segment.digest(data) != listed.blake2b:
             raise CorruptionError(f"{full} is damaged: its content does not fit its hash; restore it from a copy")
         self._hashed.add(name)
         rows = entry.rows if kind == "rows" else entry.captions
-        table = segment.unpack_parquet(data, rows, full, list(columns) if columns is not None else None)
+        layout = schema.row_schema() if kind == "rows" else schema.caption_schema()
+        table = segment.unpack_parquet(data, rows, full, layout, layout.names if columns is None else columns)
         with self._lock:
             self._tables[key] = table
             while len(self._tables) > TABLES_KEPT:
@@ -163,6 +254,34 @@ class SegmentStore:
             self._ids[entry.id] = np.array(column.to_pylist(), object)
         return self._ids[entry.id]
 
+    def find_ids(self, entry: SegmentEntry, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The row [M] of each id of ``hashes`` [M, 2] (see :func:`db.ids.id_hashes`) in a segment, dead or not; -1 for none."""
+        if entry.id not in self._id_indexes:
+            if any(file.name == ids.FILE for file in entry.files):
+                name = str(self._files.root / self.path(entry, ids.FILE))
+                found = ids.IdIndex.unpack(self.map(entry, ids.FILE), entry.rows, name)
+            else:
+                found = ids.IdIndex.of(self.clip_ids(entry).tolist())
+            self._id_indexes[entry.id] = found
+        return self._id_indexes[entry.id].find(hashes)
+
+    def index_file(self, entry: IndexEntry, file: str) -> mmap.mmap | None:
+        """A file of a derived index as memory, held against its hash once; None when it is missing or damaged, said once."""
+        name = entry.path(file)
+        if name not in self._maps and name not in self._bad_indexes:
+            listed = next((known for known in entry.files if known.name == file), None)
+            try:
+                if listed is None:
+                    raise CorruptionError(f"index {entry.name} has no file {file}")
+                data = self._checked(name, listed, self._files.map)
+                if segment.digest(data) != listed.blake2b:
+                    raise CorruptionError(f"{self._files.root / name} is damaged: its content does not fit its hash")
+                self._maps[name] = data
+            except LibraryError as error:
+                self._bad_indexes.add(name)
+                log.warning("%s; it is derived from the vectors, which are searched instead until it is rebuilt", error)
+        return self._maps.get(name)
+
     def caption_rows(self, entry: SegmentEntry) -> NDArray[np.int64]:
         """For each caption of a segment the row it belongs to, ascending."""
         return np.asarray(self.table(entry, "captions", ["row"])["row"].to_numpy(), np.int64)
@@ -172,8 +291,8 @@ class SegmentStore:
         if entry.deletes is None:
             return np.zeros(entry.rows, bool)
         name = f"deletes/{entry.deletes.name}"
-        self._checked_size(name, entry.deletes)
-        return segment.unpack_deletes(self._files.read(name), entry.rows, str(self._files.root / name))
+        data = self._checked(name, entry.deletes, self._files.read)
+        return segment.unpack_deletes(data, entry.rows, str(self._files.root / name))
 
     def vectors(self, entry: SegmentEntry, space: Space, rows: NDArray[np.int64] | None) -> NDArray[np.floating[Any]]:
         """A view [N, D] of a segment's vectors; the checksums of the pages with ``rows``, or of all pages, are right."""

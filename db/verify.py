@@ -11,6 +11,7 @@ from db import manifest as manifests
 from db import segment
 from db.errors import LibraryError
 from db.files import Files
+from db.ids import id_sum
 from db.manifest import FileEntry, Manifest, SegmentEntry
 from db.snapshot import Snapshot
 from db.store import SegmentStore
@@ -101,13 +102,13 @@ def _check_rows(manifest: Manifest, store: SegmentStore) -> list[str]:
         index = snapshot.row_index
         twice = [name for name, times in Counter(index.ids[~index.dead].tolist()).items() if times > 1]
         problems += [f"clip {name!r} is there more than once" for name in twice[:5]]
-        if manifests.id_sum(index.ids[~index.dead].tolist()) % 2**128 != manifest.checksum:
+        if id_sum(index.ids[~index.dead].tolist()) % 2**128 != manifest.checksum:
             problems.append("the live clips are not those the manifest was made for")
         for space in manifest.spaces:
             for entry in manifest.segments:
                 vectors = np.asarray(store.vectors(entry, space, None), np.float32)
                 norms = np.linalg.norm(vectors, axis=1)
-                bad = np.flatnonzero(~(np.abs(norms - 1) < segment.UNIT_TOLERANCE))
+                bad = np.flatnonzero(~segment.proper(norms, space))
                 if len(bad):
                     problems.append(
                         f"segments/{entry.id}: vector {bad[0]} of {space.name} has length {norms[bad[0]]:.3g}"

@@ -61,6 +61,20 @@ def block(data: bytes, space: dict[str, Any], segment: str, rows: int) -> np.nda
     return np.frombuffer(data[4096:end], number).reshape(rows, -1)[:, : space["dim"]]
 
 
+def places(data: bytes) -> dict[bytes, int]:
+    """Row of every hash of an id."""
+    rows, check = struct.unpack("<QI", data[8:20])
+    assert (data[:8], check, data[20:32]) == (b"RMRAIDS1", zlib.crc32(data[32:]), bytes(12))
+    first, second = (
+        struct.unpack(f"<{rows}Q", data[32 : 32 + 8 * rows]),
+        struct.unpack_from(f"<{rows}Q", data, 32 + 8 * rows),
+    )
+    pairs = list(zip(first, second, strict=True))
+    assert pairs == sorted(pairs)
+    numbers = struct.unpack(f"<{rows}I", data[32 + 16 * rows :])
+    return {struct.pack(">QQ", *pair): number for pair, number in zip(pairs, numbers, strict=True)}
+
+
 def dead(root: Path, entry: dict[str, Any]) -> np.ndarray:
     """Dead rows of a segment."""
     if entry["deletes"] is None:
@@ -86,6 +100,9 @@ def test_the_page_is_enough_to_read_a_library(library: Library) -> None:
         rows, said = pq.read_table(folder / "rows.parquet"), pq.read_table(folder / "captions.parquet")
         assert rows.schema.metadata[b"remora.segment"].decode() == entry["id"]
         ids, gone = rows["clip_id"].to_pylist(), dead(root, entry)
+        assert places((folder / "ids.bin").read_bytes()) == {
+            hashlib.blake2b(name.encode(), digest_size=16).digest(): row for row, name in enumerate(ids)
+        }
         assert (len(ids), len(said), int((~gone).sum())) == (entry["rows"], entry["captions"], entry["live"])
         assert [ids[row] for row in said["row"].to_pylist()] == said["clip_id"].to_pylist()
         frames = pa.ipc.open_file(folder / "frames.arrow").read_all()["frames"].to_pylist()
