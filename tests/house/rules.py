@@ -13,8 +13,8 @@ from tests.house.source import Module, strings
 DEVICE_HOMES = ("encoders/device.py", "remora/doctor.py")  # where a device is chosen, and where it is shown
 MACHINE_PATH = re.compile(r"(?<![\w.:/~$}<-])/(?:home|work|root|Users|mnt|opt|farm|tmp|var)/\w")
 SUFFIXES = {
-    ".amc", ".asf", ".bvh", ".csv", ".gltf", ".ipynb", ".json", ".jsonl", ".md", ".npy", ".npz", ".parquet", ".png", ".py",
-    ".safetensors", ".toml", ".txt", ".yaml", ".yml",
+    ".amc", ".asf", ".bvh", ".css", ".csv", ".gltf", ".html", ".ipynb", ".js", ".json", ".jsonl", ".md", ".mjs", ".npy",
+    ".npz", ".parquet", ".png", ".py", ".safetensors", ".svg", ".toml", ".ts", ".tsx", ".txt", ".woff2", ".yaml", ".yml",
 }  # fmt: skip
 PLAIN_NAMES = {".gitattributes", ".gitignore", "LICENSE", "Makefile", "NOTICE", "py.typed", "run"}
 
