@@ -94,12 +94,16 @@ class TextTower(Protocol):
 
 
 def load_text_tower(name: str = MINILM, device: str = "cpu") -> TextTower:
-    """The tower called ``name``: "minilm", or "clip:" followed by a folder or hub id; TextTowerError with the remedy."""
+    """The tower called ``name``: "minilm", "clip:" or "sentence:" and a folder or hub id; TextTowerError with the remedy."""
     if name == MINILM:
         return MiniLMTower(device)
     if name.startswith("clip:"):
         return ClipTower(name.removeprefix("clip:"), device)
-    raise TextTowerError(f"unknown text tower {name!r}; use {MINILM!r} or 'clip:FOLDER-OR-HUB-ID'")
+    if name.startswith("sentence:"):
+        return SentenceTower(name.removeprefix("sentence:"), device)
+    raise TextTowerError(
+        f"unknown text tower {name!r}; use {MINILM!r}, 'clip:FOLDER-OR-HUB-ID' or 'sentence:FOLDER-OR-HUB-ID'"
+    )
 
 
 def minilm_folder() -> Path | None:
@@ -173,6 +177,61 @@ class MiniLMTower:
             weights = mask[..., None].to(states.dtype)
             mean = (states * weights).sum(1) / weights.sum(1)
         return torch.nn.functional.normalize(mean, dim=-1), states, mask
+
+
+class SentenceTower:
+    """Any sentence encoder that averages its token states (all-mpnet-base-v2 and its kin) through transformers, unit length."""
+
+    def __init__(self, source: str, device: str = "cpu") -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        _quieten_transformers()
+        local = Path(source).is_dir()
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+            model, report = AutoModel.from_pretrained(
+                source, local_files_only=local, use_safetensors=True, output_loading_info=True
+            )
+        except (OSError, ValueError) as error:
+            raise TextTowerError(
+                f"cannot read a sentence encoder from {source!r} ({_first_line(error)}); give a folder with "
+                "config.json, tokenizer files and model.safetensors, or a hub id while online"
+            ) from error
+        missing = [key for key in report["missing_keys"] if "position_ids" not in key and "pooler" not in key]
+        if missing:
+            raise TextTowerError(
+                f"the weights at {source!r} lack {', '.join(sorted(missing)[:3])}; use complete weights"
+            )
+        self._model = model.to(device).eval()
+        self._device = device
+        self.name = f"sentence:{source}"
+        self.dim = int(model.config.hidden_size)
+        self._max_tokens = min(int(self._tokenizer.model_max_length), int(model.config.max_position_embeddings) - 2)
+        self.fingerprint = _state_sha256(model.state_dict())
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors [N, dim]."""
+        return self.encode_words(texts)[0]
+
+    def encode_words(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Unit vectors [N, dim], and the states [n_i, dim] of each sentence's pieces, the special ones included."""
+        import torch
+
+        words: list[NDArray[np.float32]] = [np.zeros((0, self.dim), np.float32)] * len(texts)
+        batches = []
+        for rows in _by_length(texts, 64):
+            tokens: Any = self._tokenizer(
+                [texts[i] for i in rows],
+                padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt",
+            ).to(self._device)  # fmt: skip
+            with torch.inference_mode():
+                states = self._model(**tokens).last_hidden_state
+            mask = tokens["attention_mask"]
+            weights = mask[..., None].to(states.dtype)
+            batches.append((rows, torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=-1)))
+            for row, state, real in zip(rows, states.float().cpu().numpy(), mask.cpu().numpy(), strict=True):
+                words[row] = state[real > 0]
+        return _in_order(batches, len(texts), self.dim), words
 
 
 class ClipTower:

@@ -2,11 +2,13 @@
 
 from retriever.classify import Classification, classify
 from retriever.errors import EvaluationError, QueryError, RetrievalError
-from retriever.evaluate import Evaluation, Row, evaluate_retrieval
+from retriever.evaluate import ALL_PROTOCOLS, Evaluation, Row, evaluate_retrieval
+from retriever.pairs import PairRow
 from retriever.query import Query
 from retriever.search import CaptionHit, CaptionHits, Hit, Hits, describe, search
 
 __all__ = [
+    "ALL_PROTOCOLS",
     "CaptionHit",
     "CaptionHits",
     "Classification",
@@ -14,6 +16,7 @@ __all__ = [
     "EvaluationError",
     "Hit",
     "Hits",
+    "PairRow",
     "Query",
     "QueryError",
     "RetrievalError",

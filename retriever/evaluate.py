@@ -1,5 +1,6 @@
-"""How well an encoder retrieves on a folder of labelled clips: one row a question, with N, a 95 % interval and chance.
+"""How well an encoder retrieves on a folder of clips: one row a question, with N, a 95 % interval and chance.
 
+- Labelled clips are asked by class (here), captioned ones by the field's protocols of pairs (:mod:`retriever.pairs`).
 - Class rows ask with the sentence of every class that has a clip in the gallery; a clip is right when it is of that class.
 - Caption rows ask with every human caption's first sentence among the clips that have one; equal captions count as right.
 - New wording: sentences in ``retriever/data/paraphrases.csv``, written for this purpose and in no training text.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -21,14 +22,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import DualEncoder
-from motion import Clip, open_source
+from encoders import DualEncoder, TextTowerError
+from encoders.text import load_text_tower
+from motion import Clip
 from retriever import protocols
 from retriever.errors import EvaluationError
+from retriever.pairs import LARGEST, PROTOCOLS, PairedSplit, PairRow, pair_rows, plain, read_split
 from retriever.protocols import Interval, Values
 
 EMBED_AT_ONCE = 256
 KINECT = "kinect"
+CLASSES = "classes"
+ALL_PROTOCOLS = (CLASSES, *PROTOCOLS)
 
 Progress = Callable[[str, int, int], None]
 
@@ -75,6 +80,8 @@ class Evaluation:
     clips: int
     classes: int
     rows: tuple[Row, ...]
+    pairs: tuple[PairRow, ...] = ()
+    notes: tuple[str, ...] = ()  # what was left out, and why
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -84,6 +91,7 @@ class Evaluation:
         return {
             "data": self.data, "split": self.split, "encoder": self.encoder, "baseline": self.baseline, "clips": self.clips,
             "classes": self.classes, "interval": "95 % bootstrap over queries", "rows": [r.to_json() for r in self.rows],
+            "pairs": [r.to_json() for r in self.pairs], "notes": list(self.notes),
         }  # fmt: skip
 
 
@@ -94,24 +102,89 @@ def evaluate_retrieval(
     split: str = "test",
     baseline: DualEncoder | None = None,
     sources: Sequence[str] | None = None,
+    chosen: Sequence[str] = ALL_PROTOCOLS,
+    caption_encoder: str = "minilm",
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate ``encoder`` (and ``baseline`` beside it) on one split of a folder of labelled clips.
+    """Evaluate ``encoder`` (and ``baseline`` beside it) on one split of a folder of labelled or captioned clips.
+
+    Args:
+        data: a folder of any kind that can be indexed.
+        encoder: what is measured.
+        split: whose clips ask and are asked about.
+        baseline: an encoder to compare with.
+        sources: only clips of these.
+        chosen: "classes" and names of :data:`retriever.pairs.PROTOCOLS`. With all of them, those that the data does not
+            support are left out and noted; one that was chosen is an error then.
+        caption_encoder: text tower that says which captions are alike.
+        progress: told (stage, done, total).
 
     Raises:
-        EvaluationError: no clip of that split, or none with a class.  MotionError: the folder cannot be read.
+        EvaluationError: no clip of that split, or none with what a chosen protocol needs.
+        MotionError: the folder cannot be read.
     """
-    gallery = Gallery.read(data, split, sources)
+    unknown = sorted(set(chosen) - set(ALL_PROTOCOLS))
+    if unknown or not chosen:
+        raise EvaluationError(f"no protocol {', '.join(unknown) or '(none)'}; there are {', '.join(ALL_PROTOCOLS)}")
+    found = read_split(data, split, sources, progress=progress)
+    clips = found.clips
     models = [encoder] if baseline is None else [encoder, baseline]
-    embedded = [
-        _Embedded(model, gallery, progress, label)
-        for model, label in zip(models, ("encoder", "baseline"), strict=False)
-    ]
-    rows = [row for question in questions(gallery) for row in question.rows(embedded)]
+    labels = ("encoder", "baseline")
+    train = _read_train(data, split, progress)
+    rows: list[Row] = []
+    pairs: list[PairRow] = []
+    notes: list[str] = []
+    unread = [f"{len(found.faults)} takes could not be read, the first: {found.faults[0]}"] if found.faults else []
+    gallery = Gallery.of(clips, train)
+    if CLASSES in chosen and not gallery.texts:
+        notes.append(f"classes: no clip of split {split!r} has a class_text; this needs labelled clips")
+    elif CLASSES in chosen:
+        embedded = [_Embedded(m, gallery, progress, label) for m, label in zip(models, labels, strict=False)]
+        rows = [row for question in questions(gallery) for row in question.rows(embedded)]
+    wanted = [name for name in PROTOCOLS if name in chosen]
+    if wanted:
+        try:
+            split_pairs = PairedSplit(
+                clips, folder=data, seen=frozenset(plain(c.text) for t in train for c in t.captions)
+            )
+            similar = _caption_encoder(caption_encoder, wanted, notes)
+            if len(split_pairs.first) > LARGEST:
+                notes.append(f"{len(split_pairs.first):,} pairs: beyond {LARGEST:,} only random galleries are asked")
+            for model in models:
+                options = {"chosen": wanted, "similar": similar, "similar_name": caption_encoder, "progress": progress}
+                pairs += pair_rows(split_pairs, model, **options)
+        except EvaluationError as error:
+            notes.append(f"pairs: {error}")
+    if (not rows and not pairs) or (notes and set(chosen) != set(ALL_PROTOCOLS)):
+        raise EvaluationError("; ".join(notes) or f"split {split!r} is too small for {', '.join(wanted)}")
     return Evaluation(
         data=data.name, split=split, encoder=encoder.spec.name, baseline=baseline.spec.name if baseline else None,
-        clips=len(gallery.clips), classes=len(gallery.texts), rows=tuple(rows),
+        clips=len(clips), classes=len(gallery.texts), rows=tuple(rows), pairs=tuple(pairs), notes=(*unread, *notes),
     )  # fmt: skip
+
+
+def _read_train(data: Path, split: str, progress: Progress | None) -> list[Clip]:
+    """The train split, for its labels, persons and captions; nothing where the data has none."""
+    if split == "train":
+        return []
+    try:
+        return read_split(data, "train", None, progress=progress, keep=_without_frames).clips
+    except EvaluationError:
+        return []
+
+
+def _without_frames(clip: Clip) -> Clip:
+    return replace(clip, joints=clip.joints[:1].copy())
+
+
+def _caption_encoder(name: str, wanted: Sequence[str], notes: list[str]) -> Callable[[Sequence[str]], Any] | None:
+    if not {"threshold", "dissimilar"} & set(wanted):
+        return None
+    try:
+        return load_text_tower(name).encode
+    except TextTowerError as error:
+        notes.append(f"threshold: {error}")
+        return None
 
 
 class Gallery:
@@ -130,21 +203,8 @@ class Gallery:
         self.human = [next((cap.text for cap in c.captions if cap.kind == "human"), "") for c in clips]
 
     @classmethod
-    def read(cls, data: Path, split: str, sources: Sequence[str] | None) -> Gallery:
-        """The clips of ``split``; EvaluationError when there are none, with the splits and sources there are."""
-        everything = [clip for take in open_source(data) for clip in take.read()]
-        train = [c for c in everything if c.source.split == "train"]
-        clips = [c for c in everything if c.source.split == split and (not sources or c.source.dataset in sources)]
-        if not clips:
-            splits = ", ".join(sorted({c.source.split for c in everything}))
-            names = ", ".join(sorted({c.source.dataset for c in everything}))
-            raise EvaluationError(
-                f"{data} has no clip of split {split!r} in {sources or 'any source'}; splits: {splits}; sources: {names}"
-            )
-        if not any(c.labels.get("class_text") for c in clips):
-            raise EvaluationError(
-                f"{data}: no clip of split {split!r} has a class_text; this evaluation needs labelled clips"
-            )
+    def of(cls, clips: Sequence[Clip], train: Sequence[Clip]) -> Gallery:
+        """``clips``, and what is known of ``train``."""
         styles = {(c.source.dataset, c.labels.get("style", "")) for c in train}
         return cls(clips, styles, {c.source.subject for c in train})
 

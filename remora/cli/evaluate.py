@@ -20,14 +20,14 @@ from remora.cli.options import (
     Temperature,
     TextScale,
 )  # fmt: skip
-from remora.output import progress_bar, waiting, write_json, write_line, write_table
+from remora.output import progress_bar, say, waiting, write_json, write_line, write_table
 
 if TYPE_CHECKING:
     from generator.evaluate import GenerationReport
     from generator.judges import Judge
     from generator.metrics import Interval
     from motion import Clip
-    from retriever import Evaluation, Row
+    from retriever import Evaluation, PairRow, Row
 
 CONTROL = "whole-body"  # shipped encoders of this name are the baseline
 
@@ -41,12 +41,33 @@ def group() -> None:
 
 @app.command()
 def retrieval(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of labelled clips.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", metavar="DIR", help="Labelled clips, HumanML3D, KIT-ML, a 272-dim set, captioned files."
+        ),
+    ],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol",
+            metavar="NAMES",
+            help="all, or some of: classes, diagonal, threshold, dissimilar, batches, galleries, identity, captions.",
+        ),
+    ] = "all",
     split: Annotated[str, typer.Option("--split", help="Any value of the split column.")] = "test",
     source: Annotated[
         list[str] | None, typer.Option("--source", metavar="NAME", help="Only this source; may be repeated.")
     ] = None,
     encoder: EncoderName = None,
+    caption_encoder: Annotated[
+        str,
+        typer.Option(
+            "--caption-encoder",
+            metavar="NAME",
+            help="Says which captions are alike: minilm, or sentence:FOLDER of all-mpnet-base-v2 for published figures.",
+        ),
+    ] = "minilm",
     baseline: Annotated[
         str | None,
         typer.Option("--baseline", metavar="NAME|DIR", help="Encoder to compare with; default: the shipped control."),
@@ -56,29 +77,67 @@ def retrieval(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Measure retrieval and zero-shot classification on labelled clips.
+    """Measure retrieval and zero-shot classification.
 
-    Every row has its number of queries, a 95 % bootstrap interval, chance, and the whole-body baseline beside it.
+    Labelled clips are asked by class, captioned ones by the field's protocols, both directions. Every row has its number of
+    queries, a 95 % interval, chance or ceiling, and the whole-body baseline beside it.
     """
     from encoders import available_encoders, load_encoder
-    from retriever import evaluate_retrieval
+    from retriever import ALL_PROTOCOLS, evaluate_retrieval
+
+    chosen = tuple(name.strip() for name in protocol.split(",") if name.strip())
+    chosen = ALL_PROTOCOLS if "all" in chosen else chosen
 
     if baseline is None:
         baseline = next((name for name in available_encoders() if name.startswith(CONTROL)), None)
     model = load_encoder(encoder, device=device)
     other = None if no_baseline or baseline is None else load_encoder(baseline, device=device)
     with progress_bar("evaluate", quiet=as_json) as move:
-        found = evaluate_retrieval(data, encoder=model, split=split, baseline=other, sources=source, progress=move)
+        found = evaluate_retrieval(
+            data, encoder=model, split=split, baseline=other, sources=source, chosen=chosen,
+            caption_encoder=caption_encoder, progress=move,
+        )  # fmt: skip
     write_json(found.to_json()) if as_json else _write(found)
 
 
 def _write(found: Evaluation) -> None:
     write_line(f"{found.data}, split {found.split}: {found.clips} clips of {found.classes} classes")
     write_line(f"encoder {found.encoder}" + (f", baseline {found.baseline}" if found.baseline else ""))
-    columns = ["question", "metric", "queries", "clips", "value", "95 %", "chance"]
-    if found.baseline:
-        columns += ["baseline", "difference", "95 %"]
-    write_table(columns, [_row(row) for row in found], fold=("question",))
+    if found.rows:
+        columns = ["question", "metric", "queries", "clips", "value", "95 %", "chance"]
+        if found.baseline:
+            columns += ["baseline", "difference", "95 %"]
+        write_table(columns, [_row(row) for row in found], fold=("question",))
+    if found.pairs:
+        names = list(found.pairs[0].metrics)
+        columns = ["protocol", "asks", "queries", "gallery", "ties", names[0], "95 %", *names[1:], "ceiling"]
+        columns[:0] = ["encoder"] if found.baseline else []
+        rows = [_pair_row(row, bool(found.baseline)) for row in found.pairs]
+        write_table(columns, rows, title="text-motion pairs, %; the ceiling is that of R@1", fold=("protocol",))
+        for note in dict.fromkeys(f"{row.protocol}: {row.note}" for row in found.pairs if row.note):
+            write_line(note)
+    for note in found.notes:
+        say(f"left out: {note}")
+
+
+def _pair_row(row: PairRow, named: bool) -> list[str | int | float]:
+    first, *others = [
+        f"{value.value:.1f}" if name == "MedR" else f"{100 * value.value:.1f}" for name, value in row.metrics.items()
+    ]
+    span = next(iter(row.metrics.values()))
+    ceiling = f"{100 * row.ceiling['R@1']:.1f}" if row.ceiling else ""
+    asks = "text" if row.direction.startswith("text") else "motion"
+    cells: list[str | int | float] = [row.encoder] if named else []
+    cells += [
+        row.protocol,
+        asks,
+        row.queries,
+        row.gallery,
+        row.ties,
+        first,
+        f"{100 * span.low:.1f}-{100 * span.high:.1f}",
+    ]
+    return [*cells, *others, ceiling]
 
 
 def _row(row: Row) -> list[str | int | float]:

@@ -28,7 +28,7 @@ class Knowing(FakeEncoder):
 
 def test_rows_of_an_encoder_that_knows_and_of_one_that_guesses(shared_data: Path) -> None:
     folder = shared_data / "actions" / "cmu-asf"
-    found = evaluate_retrieval(folder, encoder=Knowing(dim=256), baseline=FakeEncoder(dim=256))
+    found = evaluate_retrieval(folder, encoder=Knowing(dim=256), baseline=FakeEncoder(dim=256), chosen=("classes",))
     rows = {(row.name, row.metric): row for row in found}
     perfect = rows["class_id, all", "mAP"]
     assert perfect.value.value == pytest.approx(1)
