@@ -3,7 +3,7 @@
 from retriever.classify import Classification, classify
 from retriever.errors import EvaluationError, QueryError, RetrievalError
 from retriever.evaluate import ALL_PROTOCOLS, Evaluation, Row, evaluate_retrieval
-from retriever.pairs import PairRow
+from retriever.pair_protocols import PairRow
 from retriever.query import Query
 from retriever.search import CaptionHit, CaptionHits, Hit, Hits, describe, search
 

@@ -1,6 +1,6 @@
 """How well an encoder retrieves on a folder of clips: one row a question, with N, a 95 % interval and chance.
 
-- Labelled clips are asked by class (here), captioned ones by the field's protocols of pairs (:mod:`retriever.pairs`).
+- Labelled clips are asked by class (here), captioned ones by the field's protocols of pairs (:mod:`retriever.pair_protocols`).
 - Class rows ask with the sentence of every class that has a clip in the gallery; a clip is right when it is of that class.
 - Caption rows ask with every human caption's first sentence among the clips that have one; equal captions count as right.
 - New wording: sentences in ``retriever/data/paraphrases.csv``, written for this purpose and in no training text.
@@ -27,7 +27,8 @@ from encoders.text import load_text_tower
 from motion import Clip
 from retriever import protocols
 from retriever.errors import EvaluationError
-from retriever.pairs import LARGEST, PROTOCOLS, PairedSplit, PairRow, pair_rows, plain, read_split
+from retriever.pair_protocols import LARGEST, PROTOCOLS, PairRow, pair_rows
+from retriever.pairs import PairedSplit, plain, read_split
 from retriever.protocols import Interval, Values
 
 EMBED_AT_ONCE = 256
@@ -114,8 +115,8 @@ def evaluate_retrieval(
         split: whose clips ask and are asked about.
         baseline: an encoder to compare with.
         sources: only clips of these.
-        chosen: "classes" and names of :data:`retriever.pairs.PROTOCOLS`. With all of them, those that the data does not
-            support are left out and noted; one that was chosen is an error then.
+        chosen: names of :data:`ALL_PROTOCOLS`. With all of them, those that the data does not support are left out and noted;
+            with some, they are errors.
         caption_encoder: text tower that says which captions are alike.
         progress: told (stage, done, total).
 
@@ -144,17 +145,11 @@ def evaluate_retrieval(
     wanted = [name for name in PROTOCOLS if name in chosen]
     if wanted:
         try:
-            split_pairs = PairedSplit(
-                clips, folder=data, seen=frozenset(plain(c.text) for t in train for c in t.captions)
-            )
-            similar = _caption_encoder(caption_encoder, wanted, notes)
-            if len(split_pairs.first) > LARGEST:
-                notes.append(f"{len(split_pairs.first):,} pairs: beyond {LARGEST:,} only random galleries are asked")
-            for model in models:
-                options = {"chosen": wanted, "similar": similar, "similar_name": caption_encoder, "progress": progress}
-                pairs += pair_rows(split_pairs, model, **options)
+            told = PairedSplit(clips, folder=data, seen=frozenset(plain(c.text) for t in train for c in t.captions))
         except EvaluationError as error:
             notes.append(f"pairs: {error}")
+        else:
+            pairs = _ask_pairs(told, models, wanted, caption_encoder, notes, progress)
     if (not rows and not pairs) or (notes and set(chosen) != set(ALL_PROTOCOLS)):
         raise EvaluationError("; ".join(notes) or f"split {split!r} is too small for {', '.join(wanted)}")
     return Evaluation(
@@ -171,6 +166,26 @@ def _read_train(data: Path, split: str, progress: Progress | None) -> list[Clip]
         return read_split(data, "train", None, progress=progress, keep=_without_frames).clips
     except EvaluationError:
         return []
+
+
+def _ask_pairs(
+    told: PairedSplit,
+    models: Sequence[DualEncoder],
+    wanted: Sequence[str],
+    caption_encoder: str,
+    notes: list[str],
+    progress: Progress | None,
+) -> list[PairRow]:
+    similar = _caption_encoder(caption_encoder, wanted, notes)
+    if len(told.first) > LARGEST:
+        notes.append(f"{len(told.first):,} pairs: beyond {LARGEST:,} only random galleries are asked")
+    return [
+        row
+        for model in models
+        for row in pair_rows(
+            told, model, chosen=wanted, similar=similar, similar_name=caption_encoder, progress=progress
+        )
+    ]
 
 
 def _without_frames(clip: Clip) -> Clip:

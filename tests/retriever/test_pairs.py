@@ -13,7 +13,8 @@ from motion import FEATURES, Caption, Clip, joints_to_features
 from motion.features_272 import encode_272
 from motion.skeleton import SMPL_22
 from retriever import EvaluationError, PairRow, evaluate_retrieval
-from retriever.pairs import PairedSplit, pair_rows, plain
+from retriever.pair_protocols import pair_rows
+from retriever.pairs import PairedSplit, plain
 from retriever.protocols import batch_ranks, dissimilar, duplicate_ceiling, first_ranks, small_batches, within
 from tests.fakes import FakeEncoder, somebody
 
@@ -218,7 +219,7 @@ def clips_of(captions: list[str]) -> list[Clip]:
 
 
 def test_large_galleries_and_batches_are_drawn_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retriever.pairs.GALLERIES", (100, 1000))
+    monkeypatch.setattr("retriever.pair_protocols.GALLERIES", (100, 1000))
     split = PairedSplit(clips_of([f"{i} things happen {i % 7}" for i in range(110)]))
     chosen = ("batches", "galleries")
     rows = {(r.protocol, r.direction): r for r in pair_rows(split, FakeEncoder(dim=64), chosen=chosen)}
