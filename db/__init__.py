@@ -13,12 +13,13 @@ from db.errors import (
     SnapshotExpired,
     WriteError,
 )
-from db.filters import And, Compare, Filter, In, IsNull, Like, Not, Or, parse_filter
+from db.filters import And, Compare, Filter, In, IsNull, Like, Not, Or, Says, parse_filter
 from db.library import Library, VersionInfo
 from db.manifest import IndexEntry
 from db.marks import NewIndex
 from db.publish import CommitReport
-from db.snapshot import Hits, Snapshot
+from db.searcher import Hits
+from db.snapshot import Snapshot
 from db.space import Space
 from db.verify import VerifyReport
 
@@ -44,6 +45,7 @@ __all__ = [
     "Not",
     "Or",
     "RequestError",
+    "Says",
     "Snapshot",
     "SnapshotExpired",
     "Space",

@@ -1,8 +1,8 @@
-"""Filters: a small typed AST, a parser from SQL conditions, and its print-out for DuckDB.
+"""Filters: a small typed AST, and a parser from SQL conditions.
 
-- No SQL text crosses into the store: text is parsed by sqlglot into this AST by an allow list, values become parameters.
+- No SQL text crosses into the store: text is parsed by sqlglot into this AST by an allow list; db.matching carries it out.
 - Comparison, ``in``, ``between``, ``like``/``ilike``, ``is null``, ``and``/``or``/``not``; columns by name, texts also as
-  ``lower(column)`` or ``upper(column)``.
+  ``lower(column)`` or ``upper(column)``; ``says('left hand')``: a caption has all these words, whatever their endings.
 - A node of the parser is understood with all its arguments or refused: one that is not known here, such as a negation kept as
   a flag, is never passed over.
 - ``caption`` asks about any caption of a clip; ``action`` is another name for ``class_id``.
@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from db.errors import FilterError
+from db.schema import STATISTICS
 
 Value = str | int | float | bool
 _TEXTS = (
@@ -22,10 +24,14 @@ _TEXTS = (
 )  # fmt: skip
 COLUMNS: dict[str, str] = {
     **dict.fromkeys(_TEXTS, "text"),
-    **dict.fromkeys(("start_s", "end_s", "duration_s", "fps", "n_frames"), "number"),
+    **dict.fromkeys(("start_s", "end_s", "duration_s", "fps", "n_frames", *STATISTICS), "number"),
     "mirrored": "truth",
 }
-ALIASES = {"action": "class_id", "license": "licence", "text": "caption", "id": "clip_id"}
+ALIASES = {
+    "action": "class_id", "license": "licence", "text": "caption", "id": "clip_id", "dataset": "source", "frames": "n_frames",
+    "duration": "duration_s", "length_s": "duration_s", "person": "subject", "speed": "speed_m_s", "path": "path_m",
+    "height": "height_m", "rise": "rise_m", "turn": "turn_deg", "contacts": "contact_share",
+}  # fmt: skip
 MAX_LENGTH = 10_000
 MAX_DEPTH = 64
 MAX_DIGITS = 30
@@ -90,14 +96,23 @@ class Or:
     terms: tuple[Filter, ...]
 
 
-Filter = Compare | In | Like | IsNull | Not | And | Or
+@dataclass(frozen=True)
+class Says:
+    """Any caption has all of ``words``, without regard to case, order and English endings."""
+
+    words: str
+
+
+Filter = Compare | In | Like | IsNull | Says | Not | And | Or
 
 
 def column(name: str, value: Value | None = None) -> str:
     """The true name of a column; FilterError with all names when there is none, or when ``value`` is of another type."""
     known = ALIASES.get(name.lower(), name.lower())
     if known not in COLUMNS:
-        raise FilterError(f"no column {name!r}; there are {', '.join(sorted(COLUMNS))}")
+        near = difflib.get_close_matches(known, [*COLUMNS, *ALIASES], 1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise FilterError(f"no column {_short(name)}; {meant}there are {', '.join(sorted(COLUMNS))}")
     kind = COLUMNS[known]
     if value is not None:
         fits = {
@@ -183,6 +198,12 @@ def _simple(node: Any) -> Filter:
             return IsNull(_column(node.this)[0])
         if isinstance(node.expression, exp.Boolean):
             return Compare(_column(node.this, True)[0], "=", bool(node.expression.this))
+    if isinstance(node, exp.Anonymous) and str(node.this).lower() == "says":
+        _only(node, "this", "expressions")
+        words = [_value(item) for item in node.expressions]
+        if len(words) != 1 or not isinstance(words[0], str):
+            raise FilterError(f"{_shown(node)}: says takes one text of words, such as says('left hand')")
+        return Says(words[0])
     if isinstance(node, exp.Column) and COLUMNS[_column(node)[0]] == "truth":
         return Compare(_column(node)[0], "=", True)
     raise _refused(node)
@@ -249,7 +270,7 @@ def _number(text: str) -> int | float:
 def _refused(node: Any) -> FilterError:
     return FilterError(
         f"{_shown(node)} is not allowed in a filter; "
-        "use columns with =, <>, <, >, in, between, like, is null, and, or, not"
+        "use columns with =, <>, <, >, in, between, like, is null, and, or, not, says('words')"
     )
 
 
@@ -263,52 +284,38 @@ def _shown(node: Any) -> str:
         return str(node.key)
 
 
-def to_sql(term: Filter, depth: int = 0) -> tuple[str, list[Value]]:
-    """The condition for DuckDB over the tables ``t`` (rows) and ``c`` (captions), and its parameters."""
+def check_term(term: Filter, depth: int = 0) -> None:
+    """FilterError when a term that was built by hand is none: unknown columns and operators, values of a wrong type."""
     if depth > MAX_DEPTH:
         raise FilterError(f"the filter is nested more than {MAX_DEPTH} deep; simplify it")
     if isinstance(term, And | Or):
-        pieces = [to_sql(t, depth + 1) for t in term.terms] or [("true" if isinstance(term, And) else "false", [])]
-        word = " and " if isinstance(term, And) else " or "
-        return f"({word.join(sql for sql, _ in pieces)})", [value for _, own in pieces for value in own]
-    if isinstance(term, Not):
-        sql, own = to_sql(term.term, depth + 1)
-        return f"(not coalesce({sql}, false))", own
-    if isinstance(term, IsNull):
-        return _null_to_sql(column(term.column)), []
-    if not isinstance(term, Compare | In | Like):
-        raise FilterError(f"{_short(repr(term))} is not a filter; use Compare, In, Like, IsNull, Not, And, Or")
-    return _condition_to_sql(term)
-
-
-def _null_to_sql(name: str) -> str:
-    if name == "caption":
-        return "(not exists (select 1 from c where c.g = t.g))"
-    empty = f" or t.\"{name}\" = ''" if COLUMNS[name] == "text" else ""
-    return f'(t."{name}" is null{empty})'
-
-
-def _condition_to_sql(term: Compare | In | Like) -> tuple[str, list[Value]]:
-    values: list[Value] = list(term.values) if isinstance(term, In) else []
-    if isinstance(term, Compare):
-        if term.operator not in _OPERATORS:
-            raise FilterError(f"no operator {term.operator!r}; there are {' '.join(_OPERATORS)}")
-        values, rest = [term.value], f"{term.operator} ?"
-    elif isinstance(term, Like):
-        values, rest = [term.pattern], "ilike ?" if term.ignore_case else "like ?"
-    elif not values:
-        return "false", []
+        for inner in term.terms:
+            check_term(inner, depth + 1)
+    elif isinstance(term, Not):
+        check_term(term.term, depth + 1)
+    elif isinstance(term, IsNull):
+        column(term.column)
+    elif isinstance(term, Says):
+        if not isinstance(term.words, str) or not any(c.isalnum() for c in term.words):
+            raise FilterError(f"says needs words to look for, not {_short(repr(term.words))}; write says('left hand')")
+    elif isinstance(term, Compare | In | Like):
+        _check_condition(term)
     else:
-        rest = f"in ({', '.join('?' * len(values))})"
-    names = [column(term.column, value) for value in values]  # every value is held against the column's type
-    name = names[0]
-    left = "c.text" if name == "caption" else f't."{name}"'
-    if term.fold:
-        if term.fold not in ("lower", "upper") or COLUMNS[name] != "text":
-            raise FilterError(f"no {term.fold!r} of {name!r}; fold texts by lower or upper")
-        left = f"{term.fold}({left})"
-    sql = f"{left} {rest}"
-    return (f"exists (select 1 from c where c.g = t.g and {sql})" if name == "caption" else sql), values
+        raise FilterError(f"{_short(repr(term))} is not a filter; use Compare, In, Like, Says, IsNull, Not, And, Or")
+
+
+def _check_condition(term: Compare | In | Like) -> None:
+    """Operator, values and folding of a condition on one column."""
+    if isinstance(term, Compare) and term.operator not in _OPERATORS:
+        raise FilterError(f"no operator {term.operator!r}; there are {' '.join(_OPERATORS)}")
+    if isinstance(term, In) and not isinstance(term.values, tuple):
+        raise FilterError(f"the values of In({term.column!r}) are {_short(repr(term.values))}; give a tuple")
+    values = term.values if isinstance(term, In) else [term.pattern if isinstance(term, Like) else term.value]
+    names = [column(term.column, value) for value in values] or [column(term.column)]
+    if COLUMNS[names[0]] != "text" and (term.fold or isinstance(term, Like)):
+        raise FilterError(f"{term.column!r} is a {COLUMNS[names[0]]}; like, lower and upper are for texts")
+    if term.fold not in ("", "lower", "upper"):
+        raise FilterError(f"no {term.fold!r} of {term.column!r}; fold texts by lower or upper")
 
 
 def _short(text: str) -> str:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 _TEXTS = ("clip_id", "source", "split", "subject", "take", "take_stamp", "class_id", "class_text", "style")
 _NUMBERS = ("start_s", "end_s", "duration_s")
 _MORE_TEXTS = ("skeleton", "licence", "origin", "sha256", "notes")
+STATISTICS = (
+    "speed_m_s", "top_speed_m_s", "path_m", "distance_m", "turn_deg", "rise_m", "height_m", "left_hand_m_s", "right_hand_m_s",
+    "left_foot_m_s", "right_foot_m_s", "contact_share", "steps",
+)  # fmt: skip
+"""What the joints do, a number a clip each; null where nobody measured it (motion/statistics.py says what they are)."""
 
 
 def row_schema() -> pa.Schema:
@@ -26,6 +31,7 @@ def row_schema() -> pa.Schema:
             ("n_frames", pa.int32()),
             ("mirrored", pa.bool_()),
             *((name, pa.string()) for name in _MORE_TEXTS),
+            *((name, pa.float32()) for name in STATISTICS),
         ]
     )
 
@@ -39,9 +45,16 @@ def caption_schema() -> pa.Schema:
 
 
 def fit(table: pa.Table, wanted: pa.Schema, what: str) -> pa.Table:
-    """``table`` with the columns and types of ``wanted``; RequestError names what is missing, surplus or of a wrong type."""
+    """``table`` with the columns and types of ``wanted``, statistics that are absent as nulls.
+
+    Raises:
+        RequestError: names what is missing, surplus or of a wrong type.
+    """
     import pyarrow as pa
 
+    for name in STATISTICS:
+        if name in wanted.names and name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), wanted.field(name).type))
     missing = sorted(set(wanted.names) - set(table.column_names))
     surplus = sorted(set(table.column_names) - set(wanted.names))
     if missing or surplus:

@@ -1,15 +1,14 @@
 """A snapshot: one version of a library, read-only, never changing under its reader.
 
-- Opening reads one manifest; row ids, vectors, captions and the filter engine are loaded when first asked for.
-- Exact search: one FAISS flat index a space over all segments; deleted and filtered rows are left out before, so k rows come
-  back whenever k match. How is said in ``db.plan``.
+- Opening reads one manifest; row ids, vectors, captions and columns are loaded when first asked for.
+- Searching is carried out by ``db.searcher`` and ``db.plan``: deleted and filtered rows are left out before, so k
+  rows come back whenever k match, and every answer says how it was found.
 - Ties are broken by clip id: the same library gives the same answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,10 @@ from numpy.typing import NDArray
 
 from db import schema
 from db.errors import CorruptionError, RequestError
-from db.filters import COLUMNS, Filter
+from db.filters import Filter
 from db.manifest import Manifest, SegmentEntry
+from db.rowindex import RowIndex
+from db.searcher import Hits, Queries, Searcher, check_queries, same_ids
 from db.space import Space
 from db.store import SegmentStore
 
@@ -27,45 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from db.files import Hold
-    from db.plan import FilterEngine, SpaceIndex
-
-Plan = dict[str, Any]
-FILTERABLE = tuple(name for name in COLUMNS if name != "caption")
-
-
-@dataclass(frozen=True)
-class Hits:
-    """Answers to n queries: ``ids[i]`` best first, ``scores`` [n, k] beside them; ``plan`` says how they were found."""
-
-    ids: list[list[str]]
-    scores: NDArray[np.float32]
-    plan: Plan
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __repr__(self) -> str:
-        return f"Hits({len(self.ids)} queries, k={self.scores.shape[1]}, {self.plan.get('method')})"
-
-
-@dataclass(frozen=True)
-class RowIndex:
-    """Where rows are: all ids in manifest order, which are dead, and the first global number of each segment."""
-
-    ids: NDArray[np.object_]
-    dead: NDArray[np.bool_]
-    starts: tuple[int, ...]
-
-    @cached_property
-    def live(self) -> NDArray[np.bool_]:
-        """The rows that are not dead."""
-        return ~self.dead
-
-    @cached_property
-    def by_id(self) -> dict[str, int]:
-        """Global row of every live id."""
-        live = np.flatnonzero(self.live)
-        return dict(zip(self.ids[live].tolist(), live.tolist(), strict=True))
 
 
 class Snapshot:
@@ -75,7 +37,7 @@ class Snapshot:
         self.manifest = manifest
         self._store = store
         self._lease = lease  # as long as it is held, no vacuum takes the version away
-        self._indexes: dict[str, SpaceIndex] = {}
+        self.searcher = Searcher(manifest, store, lambda: self.row_index)
 
     def __len__(self) -> int:
         return self.manifest.live
@@ -104,48 +66,31 @@ class Snapshot:
     def row_index(self) -> RowIndex:
         """Ids and deletions of all rows."""
         segments = self.manifest.segments
-        ids = [self._store.clip_ids(s) for s in segments]
         dead = [self._store.dead(s) for s in segments]
         starts = np.cumsum([0, *(s.rows for s in segments)])[:-1]
-        empty: list[NDArray[Any]] = [np.zeros(0, object)]
         none: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
-        return RowIndex(np.concatenate(ids or empty), np.concatenate(dead or none), tuple(int(s) for s in starts))
+        chunks = [self._store.clip_id_column(s) for s in segments]
+        return RowIndex(chunks, np.concatenate(dead or none), tuple(int(s) for s in starts))
 
-    @cached_property
-    def _caption_owner(self) -> tuple[NDArray[np.int64], tuple[int, ...]]:
-        """Global row of every caption, and each segment's first caption."""
-        pieces = [
-            self._store.caption_rows(s) + start
-            for s, start in zip(self.manifest.segments, self.row_index.starts, strict=True)
-        ]
-        starts = np.cumsum([0, *(len(p) for p in pieces)])[:-1]
-        owners = np.concatenate([*pieces, np.zeros(0, np.int64)])
-        return owners, tuple(int(s) for s in starts)
-
-    def _locate(self, clip_id: str) -> int:
-        try:
-            return self.row_index.by_id[clip_id]
-        except KeyError:
-            raise RequestError(
-                f"version {self.version} has no clip {clip_id!r}; search lists the ids there are"
-            ) from None
+    def _locate(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Rows [n] of clips."""
+        wanted = same_ids(ids)
+        rows = self.row_index.find(wanted)
+        if (rows < 0).any():
+            missing = wanted[int(np.flatnonzero(rows < 0)[0])]
+            raise RequestError(f"version {self.version} has no clip {missing!r}; search lists the ids there are")
+        return rows
 
     def _segment_of(self, row: int) -> tuple[SegmentEntry, int]:
         number = int(np.searchsorted(self.row_index.starts, row, side="right")) - 1
         return self.manifest.segments[number], row - self.row_index.starts[number]
-
-    def _space(self, name: str) -> Space:
-        try:
-            return self.spaces[name]
-        except KeyError:
-            raise RequestError(f"no space {name!r}; this library has {', '.join(sorted(self.spaces))}") from None
 
     # ---- reading ---------------------------------------------------------------------------------------------------
 
     def rows(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Metadata rows of clips, in the order of ``ids``."""
         self._check_columns(columns)
-        return self._gather([self._locate(i) for i in ids], "rows", columns)
+        return self._gather(self._locate(ids).tolist(), "rows", columns)
 
     def _check_columns(self, columns: Sequence[str] | None) -> None:
         known = schema.row_schema().names
@@ -169,14 +114,15 @@ class Snapshot:
         return pa.concat_tables(tables.values()).take(pa.array(take, pa.int64()))
 
     def captions(self, ids: Sequence[str]) -> pa.Table:
-        """Caption rows of clips, grouped in the order of ``ids``; columns clip_id, text, start_s, end_s, kind, tokens."""
+        """Caption rows of clips, grouped in the order of ``ids``; columns clip_id, text, start_s, end_s, kind,
+        tokens.
+        """
         import pyarrow as pa
 
-        owners, starts = self._caption_owner
+        owners, starts = self.searcher.caption_owner
         by_segment: dict[int, list[int]] = {}
         picked: list[tuple[int, int]] = []
-        for clip_id in ids:
-            row = self._locate(clip_id)
+        for row in self._locate(ids).tolist():
             low, high = np.searchsorted(owners, [row, row + 1])
             number = int(np.searchsorted(self.row_index.starts, row, side="right")) - 1
             for caption in range(int(low), int(high)):
@@ -206,11 +152,11 @@ class Snapshot:
 
     def vectors(self, ids: Sequence[str], space: str) -> NDArray[np.float32]:
         """Vectors [n, D] of clips in a space of rows."""
-        wanted = self._space(space)
+        wanted = self.searcher.space(space)
         if wanted.rows_of != "rows":
             raise RequestError(f"space {space!r} holds captions, not clips; use a motion space")
         out = np.zeros((len(ids), wanted.dim), np.float32)
-        rows = np.array([self._locate(clip_id) for clip_id in ids], np.int64)
+        rows = self._locate(ids)
         numbers = np.searchsorted(self.row_index.starts, rows, side="right") - 1
         for number in np.unique(numbers):
             mine = np.flatnonzero(numbers == number)
@@ -220,7 +166,7 @@ class Snapshot:
 
     def frames(self, clip_id: str) -> bytes:
         """The opaque block of frames of a clip."""
-        segment, row = self._segment_of(self._locate(clip_id))
+        segment, row = self._segment_of(int(self._locate([clip_id])[0]))
         return self._store.frame(segment, row)
 
     def scan(self, where: str | Filter | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -228,7 +174,7 @@ class Snapshot:
         import pyarrow as pa
 
         self._check_columns(columns)
-        keep = self._matching(where)
+        keep = self.searcher.matching(where)
         for segment, start in zip(self.manifest.segments, self.row_index.starts, strict=True):
             rows = np.flatnonzero(keep[start : start + segment.rows])
             if len(rows):
@@ -236,57 +182,22 @@ class Snapshot:
 
     def ids(self, where: str | Filter | None = None) -> list[str]:
         """Ids of all live rows that match, in storage order."""
-        return list(self.row_index.ids[self._matching(where)])
+        return self.row_index.names(np.flatnonzero(self.searcher.matching(where)))
 
     def count(self, where: str | Filter | None = None) -> int:
         """How many clips match."""
-        return len(self) if where is None else int(self._matching(where).sum())
+        return len(self) if where is None else int(self.searcher.matching(where).sum())
 
     # ---- searching -------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _filters(self) -> FilterEngine:
-        from db.plan import FilterEngine
-
-        segments = [(s, start) for s, start in zip(self.manifest.segments, self.row_index.starts, strict=True)]
-        return FilterEngine(
-            rows=[self._store.table(s, "rows", FILTERABLE) for s, _ in segments],
-            captions=[self._store.table(s, "captions", ["row", "text"]) for s, _ in segments],
-            starts=self.row_index.starts,
-        )
-
-    def _matching(self, where: str | Filter | None) -> NDArray[np.bool_]:
-        """Live rows [N] that pass the filter."""
-        live = self.row_index.live
-        return live if where is None else live & self._filters.mask(where, len(live))
-
-    def _index(self, space: Space) -> SpaceIndex:
-        if space.name not in self._indexes:
-            from db.plan import SpaceIndex
-
-            blocks = [self._store.vectors(s, space, None) for s in self.manifest.segments]
-            self._indexes[space.name] = SpaceIndex(blocks, space.dim)
-        return self._indexes[space.name]
-
-    @cached_property
-    def _caption_names(self) -> NDArray[np.object_]:
-        """The id ``clip_id#i`` of every caption."""
-        owners, _ = self._caption_owner
-        numbers = np.arange(len(owners)) - np.searchsorted(owners, owners)  # captions of a clip stand together
-        return np.array([f"{self.row_index.ids[o]}#{n}" for o, n in zip(owners, numbers, strict=True)], object)
-
-    def _names(self, space: Space) -> NDArray[np.object_]:
-        """The id of every vector of a space."""
-        return self.row_index.ids if space.rows_of == "rows" else self._caption_names
 
     def search(
         self,
         space: str | Mapping[str, float],
-        queries: NDArray[np.float32] | Mapping[str, NDArray[np.float32]],
+        queries: Queries,
         k: int,
         *,
         where: str | Filter | None = None,
-        exact: bool = True,
+        exact: bool | None = None,
     ) -> Hits:
         """The ``k`` best rows for each query, best first: exactly min(k, matching rows).
 
@@ -295,64 +206,50 @@ class Snapshot:
             queries: unit vectors [n, D]; one array a space where there are several.
             k: how many hits.
             where: a filter as text or AST, applied before the search.
-            exact: this version always searches exactly.
+            exact: True never uses an index, False uses one wherever there is one, None leaves it to the planner:
+                exact, unless
+                the library was tuned and nothing, or a filter that keeps most clips, stands against its index.
+                ``plan["exact"]`` says whether the answer is certainly the true one.
 
         Raises:
             RequestError: unknown space, wrong width, k below 1.  FilterError: the filter cannot be read.
         """
-        from db.plan import Part, best_rows
+        return self.searcher.search(space, queries, k, where, exact)
 
-        weights = {space: 1.0} if isinstance(space, str) else {name: float(weight) for name, weight in space.items()}
-        if int(k) != k or k < 1 or not weights or not all(abs(w) < 1e6 for w in weights.values()):
-            raise RequestError(
-                f"k is {k} and the weights are {weights}; give a whole k of at least 1 and weights below 1e6"
-            )
-        spaces = {name: self._space(name) for name in weights}
-        if len({s.rows_of for s in spaces.values()}) > 1:
-            raise RequestError("spaces of clips and of captions cannot be searched together; ask them one by one")
-        arrays = self._asked(space, queries, spaces)
-        first = next(iter(spaces.values()))
-        keep = self._matching(where)
-        if first.rows_of == "captions":
-            keep = keep[self._caption_owner[0]]
-        names = self._names(first)
-        parts = [Part(self._index(spaces[name]), arrays[name], weights[name]) for name in spaces]
-        rows, scores, method = best_rows(parts, keep, int(k), names)
-        plan = {
-            "method": method, "exact": True, "spaces": weights, "rows": int(np.count_nonzero(keep)), "of": len(keep),
-            "segments": len(self.manifest.segments), "filtered": where is not None,
-            "filter": where if isinstance(where, str) else repr(where) if where else None,
-        }  # fmt: skip
-        return Hits([list(names[r]) for r in rows], scores, plan)
+    def within(
+        self, space: str, queries: NDArray[np.float32], floor: float, *, where: str | Filter | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """For each query [n, D] all ids and scores with an inner product of ``floor`` or more, best first.
 
-    def _asked(self, space: object, queries: Any, spaces: Mapping[str, Space]) -> dict[str, NDArray[np.float32]]:
-        """The queries [n, D] of each space; as many everywhere."""
-        given = {space: queries} if isinstance(space, str) else queries
-        if not isinstance(given, Mapping) or set(given) != set(spaces):
-            raise RequestError(f"give queries as one array a space, for {', '.join(spaces)}")
-        arrays = {name: self._queries(given, name, spaces[name]) for name in spaces}
-        if len({len(array) for array in arrays.values()}) > 1:
-            counts = {name: len(array) for name, array in arrays.items()}
-            raise RequestError(f"the spaces are asked for different numbers of queries, {counts}; give equally many")
-        return arrays
+        Raises:
+            RequestError: unknown space, wrong width, a floor that is no number.  FilterError: the filter cannot be
+                read.
+        """
+        return self.searcher.within(space, queries, floor, where)
 
-    def _queries(self, asked: Any, name: str, space: Space) -> NDArray[np.float32]:
-        vectors = np.ascontiguousarray(asked[name], np.float32)
-        if vectors.ndim != 2 or vectors.shape[1] != space.dim:
-            raise RequestError(
-                f"queries for space {name!r} have shape {list(vectors.shape)}, expected [n, {space.dim}]"
-            )
-        if not np.isfinite(vectors).all():
-            raise RequestError(f"queries for space {name!r} are not finite; check what they were made from")
-        return vectors
+    def match_text(self, text: str, k: int, *, where: str | Filter | None = None) -> Hits:
+        """The ``k`` clips whose captions fit the words of ``text`` best, by BM25; fewer where fewer say any of them.
+
+        Raises:
+            RequestError: ``text`` has no word, k below 1.  FilterError: the filter cannot be read.
+        """
+        return self.searcher.match_text(text, k, where)
+
+    def neighbours(self, space: str, k: int, *, where: str | Filter | None = None) -> Iterator[tuple[list[str], Hits]]:
+        """The ``k`` nearest other clips of every clip, in batches: the clips' ids, and their neighbours in the same
+        order.
+
+        Raises:
+            RequestError: unknown space, one of captions, k below 1.  FilterError: the filter cannot be read.
+        """
+        return self.searcher.neighbours(space, k, where)
 
     def scores(self, space: str, queries: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float32]:
         """Inner products [n, len(ids)] of queries [n, D] with clips; the very numbers that :meth:`search` gives."""
         from db.plan import row_products
 
-        wanted = self._space(space)
         vectors = self.vectors(ids, space)
-        asked = self._queries({space: queries}, space, wanted)
+        asked = check_queries(queries, space, self.searcher.space(space))
         return np.array([row_products(vectors, query) for query in asked], np.float32).reshape(len(asked), len(ids))
 
     def check_live(self) -> None:

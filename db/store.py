@@ -245,6 +245,10 @@ class SegmentStore:
         table = (schema.row_schema() if kind == "rows" else schema.caption_schema()).empty_table()
         return table if columns is None else table.select(list(columns))
 
+    def clip_id_column(self, entry: SegmentEntry) -> pa.Array:
+        """Ids of a segment's rows, in Arrow."""
+        return self.table(entry, "rows", ["clip_id"])["clip_id"].combine_chunks()
+
     def clip_ids(self, entry: SegmentEntry) -> NDArray[np.object_]:
         """Ids of a segment's rows."""
         if entry.id not in self._ids:

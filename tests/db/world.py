@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from db import Space
-from db.schema import row_schema
+from db.schema import STATISTICS, row_schema
 
 DIM = 8
 SPACES = [
@@ -37,10 +37,11 @@ def rows(ids: Sequence[str], *, version: int = 0) -> pa.Table:
         "fps": [20.0] * len(ids),
         "mirrored": [n % 3 == 0 for n in numbers],
         "class_id": [f"class{n % 5}" for n in numbers],
+        "speed_m_s": [n / 4 if n % 4 else None for n in numbers],
         "sha256": [f"{n}v{version}" for n in numbers],
     }
     schema = row_schema()
-    empty = {"start_s": 0.0, "end_s": 1.0}
+    empty: dict[str, Any] = {"start_s": 0.0, "end_s": 1.0, **dict.fromkeys(STATISTICS)}
     return pa.Table.from_pydict(
         {name: values.get(name, [empty.get(name, "")] * len(ids)) for name in schema.names}, schema=schema
     )
