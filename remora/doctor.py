@@ -23,6 +23,7 @@ REQUIRED = (
 )  # fmt: skip
 OPTIONAL = {
     "av": ("MP4 and GIF films", "pip install 'remora[video]'"),
+    "fastapi": ("the studio in the browser", "pip install 'remora[web]'"),
     "pygltflib": ("checking .glb files", "pip install 'remora[dev]'"),
     "matplotlib": ("curves of training runs", "pip install 'remora[train]'"),
     "nbclient": ("running the notebooks", "pip install 'remora[dev]'"),

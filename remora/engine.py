@@ -18,7 +18,7 @@ from remora.errors import RemoraError
 from remora.threads import search_threads
 
 if TYPE_CHECKING:
-    from db import Library, Snapshot
+    from db import Filter, Library, Snapshot
     from encoders import DualEncoder, Embeddings, EncoderSpec
     from generator import Edit, Edited, ExemplarClip, Generated, Generator, Prompt, Sampling
     from indexer import IndexReport
@@ -127,7 +127,7 @@ class Engine:
         parts: Sequence[str] = (),
         weights: Mapping[str, float] | None = None,
         k: int = 10,
-        where: str | None = None,
+        where: str | Filter | None = None,
     ) -> Hits:
         """The ``k`` clips that fit a sentence, a motion or a clip of the library best; by ``parts`` only, where given.
 
@@ -242,12 +242,12 @@ class Engine:
             for batch in self.snapshot.scan(columns=["clip_id"])
         )
 
-    def _check(self, query: Query, where: str | None) -> None:
+    def _check(self, query: Query, where: str | Filter | None) -> None:
         """Say what is wrong with a question before seconds go into loading an encoder."""
         from db import parse_filter
 
         query.weight_of_parts(tuple(self.snapshot.encoder.get("parts", ())))
-        if where is not None:
+        if isinstance(where, str):
             parse_filter(where)
         if query.clip_id is not None:
             self.snapshot.rows([query.clip_id], ["clip_id"])

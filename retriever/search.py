@@ -40,8 +40,9 @@ class Hit:
         """Plain values, scores to six places."""
         return {
             "rank": self.rank, "clip_id": self.clip_id, "start_s": self.start_s, "end_s": self.end_s,
-            "score": round(self.score, 6), "captions": list(self.captions), "source": self.source, "take": self.take,
-            "labels": dict(self.labels), "parts": {name: round(score, 6) for name, score in self.parts.items()},
+            "score": round(self.score, 6), "captions": list(self.captions), "source": self.source, "version": self.version,
+            "take": self.take, "labels": dict(self.labels),
+            "parts": {name: round(score, 6) for name, score in self.parts.items()},
         }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import typer
 
-from remora.cli import classify, demo, doctor, evaluate, export, generate, index, library, search, train
+from remora.cli import classify, demo, doctor, evaluate, export, generate, index, library, search, studio, train
 from remora.output import say
 
 ROOMS = frozenset({"motion", "db", "encoders", "indexer", "retriever", "generator", "remora"})
@@ -36,6 +36,8 @@ app.command("classify")(classify.classify)
 app.command("generate")(generate.generate)
 app.command("edit")(generate.edit)
 app.command("create")(generate.create)
+app.command("studio")(studio.studio)
+app.command("serve", hidden=True)(studio.studio)
 app.command("export")(export.export)
 app.command("convert")(export.convert)
 app.command("doctor")(doctor.doctor)

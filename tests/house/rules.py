@@ -16,7 +16,9 @@ SUFFIXES = {
     ".amc", ".asf", ".bvh", ".css", ".csv", ".gltf", ".html", ".ipynb", ".js", ".json", ".jsonl", ".md", ".mjs", ".npy",
     ".npz", ".parquet", ".png", ".py", ".safetensors", ".svg", ".toml", ".ts", ".tsx", ".txt", ".woff2", ".yaml", ".yml",
 }  # fmt: skip
-PLAIN_NAMES = {".gitattributes", ".gitignore", "LICENSE", "Makefile", "NOTICE", "py.typed", "run"}
+PLAIN_NAMES = {
+    ".dockerignore", ".gitattributes", ".gitignore", "Containerfile", "LICENSE", "Makefile", "NOTICE", "py.typed", "run",
+}  # fmt: skip
 
 
 def device_names(modules: Iterable[Module]) -> Iterator[str]:

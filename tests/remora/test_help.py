@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "demo", "index", "search", "classify", "export", "convert", "doctor", "library info", "library history",
     "library verify", "train retriever", "train tokenizer", "train masked", "train residual", "train length",
-    "evaluate retrieval", "evaluate tokenizer", "evaluate generation", "generate", "edit", "create",
+    "evaluate retrieval", "evaluate tokenizer", "evaluate generation", "generate", "edit", "create", "studio",
 )  # fmt: skip
 HEAVY = ("torch", "faiss", "transformers", "scipy", "pyarrow", "duckdb", "pandas", "rich", "numpy")
 PROGRAM = """
@@ -83,7 +83,7 @@ for name in remora.__all__:
 
 
 def test_every_command_is_listed_and_tested_here() -> None:
-    names = {command.name for command in app.registered_commands}
+    names = {command.name for command in app.registered_commands if not command.hidden}
     for group in app.registered_groups:
         assert group.typer_instance is not None
         names |= {

@@ -1,0 +1,406 @@
+"""What a studio is asked and what it answers: requests are checked models, answers are plain dataclasses.
+
+- Hits, captions and classifications are the dataclasses that the command line prints with ``--json``; a search adds its page.
+- Everything that a request can hold is bounded here: lengths, counts, ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from remora.web.settings import MAX_EXAMPLES, MAX_K, MAX_LABELS, MAX_OFFSET, MAX_TEXT, MAX_WITHIN
+from retriever import Hits
+
+ClipId = Annotated[str, Field(min_length=1, max_length=1000, examples=["upload:0a1b2c3d"])]
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+Condition = Annotated[str, Field(max_length=10_000, examples=["duration_s < 4"])]
+Part = Annotated[str, Field(max_length=40)]
+Seconds = Annotated[float, Field(ge=0, le=36_000, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+Scale = Annotated[float, Field(ge=-10, le=20, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class Asked(BaseModel):
+    """A request: what it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Search(Asked):
+    """A question: at least one of text, clip and more_like."""
+
+    text: Text | None = None
+    clip: ClipId | None = None
+    parts: Annotated[list[Part], Field(max_length=12)] = []
+    weights: Annotated[dict[Part, Weight], Field(max_length=12)] = {}
+    k: Annotated[int, Field(ge=1, le=MAX_K)] = 24
+    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
+    where: Condition | None = None
+    within: Annotated[list[ClipId], Field(max_length=MAX_WITHIN)] | None = None
+    more_like: Annotated[list[ClipId], Field(max_length=MAX_EXAMPLES)] = []
+    less_like: Annotated[list[ClipId], Field(max_length=MAX_EXAMPLES)] = []
+
+
+class Classify(Asked):
+    """Which of some labels fits a clip."""
+
+    clip: ClipId
+    labels: Annotated[list[Annotated[str, Field(max_length=500)]], Field(min_length=2, max_length=MAX_LABELS)]
+    template: Annotated[str, Field(max_length=500)] | None = None
+
+
+class Export(Asked):
+    """Clips to be packed into one archive."""
+
+    clips: Annotated[list[ClipId], Field(min_length=1, max_length=1000)]
+    formats: Annotated[list[Annotated[str, Field(max_length=8)]], Field(min_length=1, max_length=8)] = ["bvh"]
+
+
+class Save(Asked):
+    """An uploaded or generated motion to be kept in the library."""
+
+    clip: ClipId
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    caption: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Draw(Asked):
+    """How a generator draws; what is left out is its default."""
+
+    seed: Seed | None = None
+    text_scale: Scale | None = None
+    retrieval_scale: Scale | None = None
+    schedule: Literal["constant", "linear", "late"] = "constant"
+    steps: Annotated[int, Field(ge=1, le=200)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
+    neighbours: Annotated[int, Field(ge=0, le=8)] = 2
+    exemplars: Annotated[list[ClipId], Field(max_length=8)] | None = None
+    where: Condition | None = None
+
+
+class Generate(Draw):
+    """A new motion from a sentence and exemplars."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    seconds: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] | None = None
+
+
+class EditMotion(Draw):
+    """A range, some parts or a continuation of a motion, made anew."""
+
+    clip: ClipId
+    text: Text = ""
+    start_s: Seconds | None = None
+    end_s: Seconds | None = None
+    parts: Annotated[list[Part], Field(max_length=6)] = []
+    before_s: Seconds = 0.0
+    after_s: Seconds = 0.0
+    loop_s: Seconds = 0.0
+
+
+@dataclass(frozen=True)
+class ErrorAnswer:
+    """What went wrong: a sentence for people, a code for programs."""
+
+    error: str
+    code: str
+
+
+@dataclass(frozen=True)
+class CaptionAnswer:
+    """One sentence about a clip; both times 0: about all of it."""
+
+    text: str
+    start_s: float
+    end_s: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class ClipAnswer:
+    """What is known of a clip, without its frames."""
+
+    clip_id: str
+    source: str
+    take: str
+    start_s: float
+    end_s: float
+    duration_s: float
+    fps: float
+    n_frames: int
+    skeleton: str
+    subject: str
+    split: str
+    licence: str
+    origin: str
+    mirrored: bool
+    labels: Mapping[str, str]
+    captions: tuple[CaptionAnswer, ...]
+    version: int
+
+
+@dataclass(frozen=True)
+class ClipsAnswer:
+    """A page of the library's clips."""
+
+    version: int
+    total: int
+    offset: int
+    items: tuple[ClipAnswer, ...]
+    next: int | None
+
+
+@dataclass(frozen=True)
+class SearchAnswer(Hits):
+    """The hits that ``remora search --json`` prints, and where this page of them ends."""
+
+    offset: int = 0
+    next: int | None = None
+    matching: int = 0
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The hits, and their page."""
+        page = {"offset": self.offset, "next": self.next, "matching": self.matching, "notes": list(self.notes)}
+        return super().to_json() | page
+
+
+@dataclass(frozen=True)
+class CompareAnswer:
+    """How alike two clips are: cosines of the whole body and of each part."""
+
+    a: str
+    b: str
+    whole: float
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class LabelAnswer:
+    """A label with its cosine, and its share among the labels given."""
+
+    label: str
+    score: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class ClassifyAnswer:
+    """Labels, best first."""
+
+    clip: str
+    best: str
+    labels: tuple[LabelAnswer, ...]
+
+
+@dataclass(frozen=True)
+class ModelsAnswer:
+    """State of the models: loading, ready, failed; a generator may be idle or absent."""
+
+    encoder: str
+    generator: str
+
+
+@dataclass(frozen=True)
+class LibraryAnswer:
+    """The library, and what this studio can do with it."""
+
+    name: str
+    uuid: str
+    version: int
+    clips: int
+    captions: int
+    hours: float
+    sources: Mapping[str, int]
+    splits: Mapping[str, int]
+    encoder: Mapping[str, Any]
+    parts: tuple[str, ...]
+    examples: tuple[str, ...]
+    models: ModelsAnswer
+    generator_note: str
+    read_only: bool
+    watching: str | None
+    mcp: bool
+    export_formats: tuple[str, ...]
+    upload_formats: tuple[str, ...]
+    limits: Mapping[str, int]
+    features: Mapping[str, bool]
+    remora: str
+
+
+@dataclass(frozen=True)
+class HealthAnswer:
+    """Whether the studio answers, and from which version."""
+
+    status: str
+    models: ModelsAnswer
+    version: int | None
+
+
+@dataclass(frozen=True)
+class VersionAnswer:
+    """One version of the library."""
+
+    version: int
+    parent: int
+    time: str
+    kind: str
+    added: int
+    deleted: int
+    rows: int
+    note: str
+
+
+@dataclass(frozen=True)
+class VersionsAnswer:
+    """The versions of the library, newest first."""
+
+    versions: tuple[VersionAnswer, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of a column and how many clips have it."""
+
+    value: str | bool
+    count: int
+
+
+@dataclass(frozen=True)
+class Bin:
+    """A range of a column and how many clips lie in it; the last one holds its upper end too."""
+
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the library: values with counts, or a histogram where it is of numbers."""
+
+    name: str
+    kind: Literal["text", "number", "truth"]
+    distinct: int
+    empty: int
+    values: tuple[Value, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    bins: tuple[Bin, ...] = ()
+
+
+@dataclass(frozen=True)
+class FacetsAnswer:
+    """The columns of the clips that pass a filter."""
+
+    version: int
+    clips: int
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A column of few values: ``codes`` count into ``values``, -1 where it is empty."""
+
+    values: tuple[str, ...]
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MapAnswer:
+    """A point [-1, 1]² for every clip: clips that move alike lie together."""
+
+    version: int
+    method: str
+    clip_ids: tuple[str, ...]
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    columns: Mapping[str, Codes]
+
+
+@dataclass(frozen=True)
+class WaitAnswer:
+    """Not made yet; ask again."""
+
+    version: int
+    state: str
+
+
+@dataclass(frozen=True)
+class UploadAnswer:
+    """A motion that was read, by which name to ask for it, and what its reader assumed."""
+
+    clip: str
+    name: str
+    n_frames: int
+    fps: float
+    duration_s: float
+    skeleton: str
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ChangedAnswer:
+    """The version that a change made."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class ExemplarAnswer:
+    """A clip that a generation has learnt from."""
+
+    clip_id: str
+    score: float
+    caption: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EditedAnswer:
+    """What of a motion was made anew, seconds of the new motion."""
+
+    start_s: float
+    end_s: float
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ResultAnswer:
+    """A generated motion and how it came about."""
+
+    clip: str
+    duration_s: float
+    fps: float
+    seed: int
+    exemplars: tuple[ExemplarAnswer, ...]
+    seconds_estimated: tuple[float, float, float] | None
+    edited: EditedAnswer | None
+
+
+@dataclass(frozen=True)
+class JobAnswer:
+    """A generation or an edit: where it stands, and what came of it."""
+
+    job_id: str
+    kind: Literal["generate", "edit"]
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    stage: str
+    done: int
+    total: int
+    position: int
+    error: str
+    request: Mapping[str, Any]
+    result: ResultAnswer | None
+
+
+@dataclass(frozen=True)
+class JobsAnswer:
+    """All jobs that are remembered, newest first."""
+
+    jobs: tuple[JobAnswer, ...]

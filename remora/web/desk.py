@@ -1,0 +1,54 @@
+"""What every route works with: the studio, its counters, and a bounded queue for each kind of work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from remora.web.gate import Gate
+from remora.web.metrics import Metrics
+from remora.web.reply import reply
+from remora.web.settings import Settings
+from remora.web.studio import Studio
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The parts of one running studio."""
+
+    settings: Settings
+    studio: Studio
+    metrics: Metrics
+    questions: Gate  # searches and what needs the encoder
+    looks: Gate  # rows, frames, counts: milliseconds each
+    chores: Gate  # reading uploads, writing exports: seconds each
+
+    @classmethod
+    def of(cls, settings: Settings) -> Desk:
+        """A desk for a studio that is not started yet."""
+        metrics = Metrics()
+        return cls(
+            settings, Studio(settings, batch_seen=metrics.batch), metrics,
+            questions=Gate("questions", workers=8, waiting=settings.waiting),
+            looks=Gate("requests", workers=4, waiting=4 * settings.waiting),
+            chores=Gate("uploads and exports", workers=1, waiting=8),
+        )  # fmt: skip
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """All queues."""
+        return self.questions, self.looks, self.chores
+
+    async def answer(self, request: Request, gate: Gate, work: Callable[[], Any], **options: Any) -> Response:
+        """What ``work`` returns as an answer, made and packed in a thread of ``gate``."""
+        return await gate.run(lambda: reply(request, work(), **options))
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of the application that got a request."""
+    desk: Desk = request.app.state.desk
+    return desk

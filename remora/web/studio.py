@@ -1,0 +1,269 @@
+"""The studio itself, without HTTP: a library that many ask at once, with one model in memory.
+
+- Every request takes the engine of the moment once and answers from that version, whatever is committed meanwhile.
+- A new version is opened and warmed beside the old one, then takes its place: no request waits for it.
+- The encoder is loaded by a thread of its own; clips, frames, filters and "like this clip" answer before it is there.
+- A clip is one of the library, an upload or a result, by its name; all questions take any of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from db import And, Filter, In, LibraryError, Snapshot, parse_filter
+from indexer import spec_of_card
+from motion import Clip, MotionError
+from remora.engine import Engine, LibraryInfo, clean_text
+from remora.web.answers import Classify, CompareAnswer, ModelsAnswer, Search, SearchAnswer
+from remora.web.batching import SharedEncoder
+from remora.web.errors import StudioError, not_found, without_paths
+from remora.web.settings import Settings
+from remora.web.shelf import Shelf
+from retriever import CaptionHits, Classification, Hits
+
+Listener = Callable[[str, dict[str, Any]], None]  # told of (event, data), from any thread
+FOLLOW_S = 1.0  # seconds between two looks for a new version
+
+
+class Studio:
+    """A library, its models, and what was uploaded and made."""
+
+    def __init__(self, settings: Settings, *, batch_seen: Callable[[int], None] = lambda size: None) -> None:
+        self.settings = settings
+        self.uploads, self.results = Shelf("upload", settings.kept), Shelf("result", settings.kept)
+        self.listeners: list[Listener] = []
+        self.stopping = threading.Event()
+        self._batch_seen = batch_seen
+        self._engine: Engine | None = None
+        self._encoder: SharedEncoder | None = None
+        self._info: tuple[int, LibraryInfo, tuple[str, ...]] | None = None
+        self._generator_state, self._generator_note = "idle", ""
+        self._opening = threading.Lock()
+        self._why = ""
+
+    # ---- life ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the library, and load the models and follow new versions in the background."""
+        self.look()
+        self.look_for_generator()
+        for work in (self._load, self._follow):
+            threading.Thread(target=work, daemon=True, name=f"studio{work.__name__}").start()
+
+    def stop(self) -> None:
+        """Let the threads end."""
+        self.stopping.set()
+
+    def tell(self, event: str, data: dict[str, Any]) -> None:
+        """Tell everybody who listens."""
+        for listener in list(self.listeners):
+            listener(event, data)
+
+    def look(self) -> None:
+        """Take up the newest version, if there is one that is not served yet; what stands in the way is remembered."""
+        with self._opening:
+            try:
+                fresh = Engine(self.settings.library, generator=self.settings.generator, device=self.settings.device)
+                snapshot = fresh.snapshot
+                if self._engine is not None and self._is_served(fresh):
+                    self._why = ""
+                    return
+                if self._encoder is None:
+                    self._encoder = SharedEncoder(spec_of_card(snapshot.encoder), seen=self._batch_seen)
+                engine = Engine(
+                    self.settings.library, encoder=self._encoder, generator=self.settings.generator,
+                    device=self.settings.device,
+                )  # fmt: skip
+                warm(engine)
+                known, self._engine, self._why = self._engine, engine, ""
+            except (LibraryError, MotionError, OSError) as error:
+                self._why = without_paths(str(error))
+                return
+        if known is not None:
+            self.tell("version", {"version": engine.snapshot.version, "clips": len(engine.snapshot)})
+
+    def _is_served(self, fresh: Engine) -> bool:
+        served = self._engine
+        return (
+            served is not None
+            and served.snapshot.version == fresh.snapshot.version
+            and served.library.uuid == fresh.library.uuid
+        )
+
+    def _follow(self) -> None:
+        while not self.stopping.wait(FOLLOW_S):
+            self.look()
+
+    def _load(self) -> None:
+        """Load the encoder, warm; say so."""
+        while self._encoder is None:
+            if self.stopping.wait(0.2):
+                return
+        try:
+            model = Engine(
+                self.settings.library, encoder=self.settings.encoder, device=self.settings.device
+            ).encoder  # fmt: skip
+            if model.spec.fingerprint != self._encoder.spec.fingerprint:
+                raise StudioError(
+                    503, "models", f"the library was made with encoder {self._encoder.spec.name!r}, not with "
+                    f"{model.spec.name!r}; start the studio with --encoder of the library's own",
+                )  # fmt: skip
+            model.encode_text(["a person walks"])
+            self._encoder.ready(model)
+        except Exception as error:
+            self._encoder.failed(without_paths(str(error)) or type(error).__name__)
+        self.tell("models", vars(self.models))
+
+    # ---- what there is ---------------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Engine | None:
+        """The engine of the newest version, None while there is none."""
+        return self._engine
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the newest version; StudioError while there is none."""
+        if self._engine is None:
+            raise StudioError(503, "library", self._why or "the library is being opened; ask again", retry_s=1)
+        return self._engine
+
+    @property
+    def models(self) -> ModelsAnswer:
+        """The state of the models."""
+        return ModelsAnswer(self._encoder.state if self._encoder else "loading", self._generator_state)
+
+    @property
+    def generator_note(self) -> str:
+        """Why there is no generator, and what to do; empty where there is one."""
+        return self._generator_note
+
+    def look_for_generator(self) -> None:
+        """Find out whether there are weights to generate with, without loading them."""
+        from generator import GeneratorError
+        from generator.model import generator_folder
+
+        try:
+            generator_folder(self.settings.generator)
+        except GeneratorError as error:
+            self._generator_state = "absent"
+            self._generator_note = f"{without_paths(str(error))}; train one with: make train"
+
+    def generator_is(self, state: str, note: str = "") -> None:
+        """Remember how the generator stands."""
+        self._generator_state, self._generator_note = state, note
+        self.tell("models", vars(self.models))
+
+    def info(self) -> tuple[LibraryInfo, tuple[str, ...]]:
+        """What the library holds, and some of its captions to begin with; counted once a version."""
+        engine = self.engine
+        known = self._info
+        if known is None or known[0] != engine.snapshot.version:
+            known = (engine.snapshot.version, engine.info(), examples(engine.snapshot))
+            self._info = known
+        return known[1], known[2]
+
+    def clip(self, clip_id: str, engine: Engine | None = None) -> Clip:
+        """The clip of that name, wherever it lies; StudioError 404 when there is none."""
+        for shelf in (self.uploads, self.results):
+            if shelf.holds(clip_id):
+                found = shelf.get(clip_id)
+                if found is None:
+                    raise not_found(clip_id)
+                return found
+        engine = engine or self.engine
+        if clip_id not in engine.snapshot.row_index.by_id:
+            raise not_found(clip_id)
+        return engine.clip(clip_id)
+
+    # ---- questions -------------------------------------------------------------------------------------------------
+
+    def search(self, asked: Search) -> SearchAnswer:
+        """One page of the hits of a question."""
+        engine = self.engine
+        if asked.text is None and asked.clip is None and not asked.more_like:
+            raise StudioError(422, "request", "ask for something: give text, clip or more_like")
+        notes = []
+        if asked.text is not None:
+            words, used = len(asked.text.split()), len(clean_text(asked.text).split())
+            if used < words:
+                notes.append(f"the query has {words} words; only the first {used} are used")
+        where = condition(asked.where, asked.within)
+        hits = self._hits(engine, asked, where)
+        stop = asked.offset + asked.k
+        matching = int(hits.plan.get("rows", len(hits)))
+        return SearchAnswer(
+            query=hits.query, hits=hits.hits[asked.offset : stop], library_version=hits.library_version, plan=hits.plan,
+            offset=asked.offset, next=stop if stop < matching else None, matching=matching, notes=tuple(notes),
+        )  # fmt: skip
+
+    def _hits(self, engine: Engine, asked: Search, where: Filter | None) -> Hits:
+        ask: dict[str, Any] = {"text": asked.text}
+        if asked.clip is not None:
+            ask |= self._motion(engine, asked.clip)
+        return engine.search(
+            **ask, parts=asked.parts, weights=asked.weights, k=asked.offset + asked.k, where=where
+        )  # fmt: skip
+
+    def _motion(self, engine: Engine, clip_id: str) -> dict[str, Any]:
+        """A clip as an engine is asked: by its id where its vectors are stored."""
+        if clip_id in engine.snapshot.row_index.by_id:
+            return {"clip_id": clip_id}
+        return {"motion": self.clip(clip_id, engine)}
+
+    def describe(self, clip_id: str, k: int) -> CaptionHits:
+        """Captions of the library that fit a motion."""
+        engine = self.engine
+        return engine.describe(**self._motion(engine, clip_id), k=k)
+
+    def classify(self, asked: Classify) -> Classification:
+        """How well labels fit a clip."""
+        (found,) = self.engine.classify([self.clip(asked.clip)], asked.labels, template=asked.template)
+        return replace(found, clip=asked.clip)
+
+    def compare(self, a: str, b: str) -> CompareAnswer:
+        """How alike two clips are, as a whole and part by part."""
+        engine = self.engine
+        left, right = (self._vectors(engine, clip_id) for clip_id in (a, b))
+        scores = {name: round(float(left[name] @ right[name]), 6) for name in left}
+        return CompareAnswer(a, b, scores.pop("whole"), scores)
+
+    def _vectors(self, engine: Engine, clip_id: str) -> dict[str, Any]:
+        parts = engine.encoder.spec.parts
+        if clip_id in engine.snapshot.row_index.by_id:
+            spaces = {name: f"motion/{name}" for name in ("whole", *parts)}
+            return {name: engine.snapshot.vectors([clip_id], space)[0] for name, space in spaces.items()}
+        made = engine.encoder.encode_motion([self.clip(clip_id, engine)])
+        return {"whole": made.whole[0]} | {name: made.parts[0, i] for i, name in enumerate(parts)}
+
+
+def condition(where: str | None, within: Sequence[str] | None) -> Filter | None:
+    """A filter from a condition in SQL and from ids; FilterError when the condition cannot be read."""
+    terms: list[Filter] = []
+    if where is not None and where.strip():
+        terms.append(parse_filter(where))
+    if within is not None:
+        terms.append(In("clip_id", tuple(within)))
+    return terms[0] if len(terms) == 1 else And(tuple(terms)) if terms else None
+
+
+def warm(engine: Engine) -> None:
+    """Read what the first question would wait for: ids, vectors, the search index."""
+    snapshot = engine.snapshot
+    if len(snapshot):
+        first = next(iter(snapshot.row_index.by_id))
+        engine.search(clip_id=first, k=1)
+
+
+def examples(snapshot: Snapshot, most: int = 12) -> tuple[str, ...]:
+    """Different captions of the library, taken from all over it, to ask for first."""
+    ids = snapshot.ids()
+    found: list[str] = []
+    for clip_id in ids[:: max(1, len(ids) // (4 * most))]:
+        for text in snapshot.captions([clip_id])["text"].to_pylist()[:1]:
+            if text not in found and 3 <= len(text.split()) <= 12:
+                found.append(text)
+    return tuple(found[:: max(1, len(found) // most)][:most])
