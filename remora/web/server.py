@@ -15,7 +15,6 @@ from typing import Any
 from remora.errors import RemoraError
 from remora.web.settings import Settings
 
-PORT = 8500
 PORTS_TRIED = 50
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 

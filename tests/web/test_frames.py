@@ -7,7 +7,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from motion import KIT_21, SMPL_22, Clip, MotionError
@@ -16,6 +16,7 @@ from tests.fakes import somebody
 from tests.web.conftest import ids
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 4095), max_size=50))
 def test_twelve_bits_are_unpacked_as_they_were(values: list[int]) -> None:
     numbers = np.array(values, np.uint16)
