@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db import schema
+from db.compaction import compact_after_commit
 from db.errors import ConflictError, RequestError
 from db.filters import Filter
 from db.ids import id_hashes, id_sum
@@ -192,6 +193,8 @@ class Transaction:
         done = publish(self._library, change, terms)
         if not done.made:
             return CommitReport(done.version, unchanged=change.report.unchanged)
+        if self._library.auto_compact:
+            compact_after_commit(self._library)
         return replace(change.report, version=done.version)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from db import manifest as manifests
 from db.commit import Transaction
+from db.compaction import CompactReport, compact
 from db.errors import ConflictError, CorruptionError, FormatError, LibraryNotFound, RequestError, WriteError
 from db.files import Files, Hold
 from db.manifest import FORMAT, Manifest
@@ -31,6 +32,7 @@ from db.store import SegmentStore
 from db.verify import VerifyReport, verify
 
 CARD = "library.json"
+FOLDERS = ("manifests", "segments", "deletes")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Library:
         self.files = files
         self.uuid = uuid
         self.store = SegmentStore(files)
+        self.auto_compact = True  # after a commit, when it is due
         self.writer = f"remora {socket.gethostname()} {os.getpid()}"
         self._snapshots: dict[int, Snapshot] = {}
 
@@ -85,11 +88,13 @@ class Library:
             raise WriteError(f"{files.root} is a file, not a folder; give another path for the library")
         if files.exists(CARD):
             return cls.open(path, files=files)._made_with(spaces, encoder)
-        foreign = [name for name in files.list("") if name != "manifests" and not name.startswith(".tmp-")]
+        foreign = [name for name in files.list("") if name not in FOLDERS and not name.startswith(".tmp-")]
         if foreign:
             raise FormatError(f"{files.root} is not empty ({foreign[0]}) and not a library; give a new folder")
         files.make_folder("")
-        files.make_folder("manifests")
+        for folder in FOLDERS:
+            files.make_folder(folder)
+        files.sync_folder("")
         first = Manifest(
             library=secrets.token_hex(16), version=0, parent=-1, time=manifests.now(),
             writer=f"remora {socket.gethostname()} {os.getpid()}",
@@ -271,6 +276,10 @@ class Library:
     def restore(self, version: int | str) -> CommitReport:
         """Go back to the rows of an old version, as a new one; as :func:`db.marks.restore`."""
         return restore(self, self.resolve(version))
+
+    def compact(self, *, thorough: bool = False) -> CompactReport:
+        """Merge small segments and leave dead rows behind; as :func:`db.compaction.compact`."""
+        return compact(self, thorough=thorough)
 
     def versions(self) -> list[VersionInfo]:
         """All versions that can be read, oldest first."""

@@ -224,13 +224,18 @@ def batched(items: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
         yield some
 
 
-def unpack_frame(data: mmap.mmap | bytes, row: int, name: str) -> bytes:
-    """The block of one row."""
+def unpack_frames(data: mmap.mmap | bytes, rows: Iterable[int], name: str) -> Iterator[bytes]:
+    """The blocks of ``rows``, which ascend."""
     import pyarrow as pa
 
     try:
-        batch = pa.ipc.open_file(pa.py_buffer(data)).get_batch(row // FRAME_BATCH)
-        return bytes(batch.column(0)[row % FRAME_BATCH].as_buffer())
+        reader, number = pa.ipc.open_file(pa.py_buffer(data)), -1
+        column: Any = None
+        for row in rows:
+            if number != row // FRAME_BATCH:
+                number = row // FRAME_BATCH
+                column = reader.get_batch(int(number)).column(0)
+            yield bytes(column[int(row % FRAME_BATCH)].as_buffer())
     except (pa.ArrowException, OSError, IndexError, ValueError) as error:
         raise CorruptionError(f"{name} is damaged ({_first_line(error)}); verify the library") from error
 

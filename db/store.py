@@ -13,7 +13,7 @@ import logging
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -225,6 +225,15 @@ class SegmentStore:
             if key in self._tables:
                 self._tables.move_to_end(key)
                 return self._tables[key]
+        table = self.read_table(entry, kind, columns)
+        with self._lock:
+            self._tables[key] = table
+            while len(self._tables) > TABLES_KEPT:
+                self._tables.popitem(last=False)
+        return table
+
+    def read_table(self, entry: SegmentEntry, kind: str, columns: Sequence[str] | None) -> pa.Table:
+        """The "rows" or "captions" of a segment, not kept."""
         name = self.path(entry, f"{kind}.parquet")
         listed, full = entry.file(f"{kind}.parquet"), str(self._files.root / name)
         data = self._checked(name, listed, self._files.read)
@@ -233,12 +242,7 @@ class SegmentStore:
         self._hashed.add(name)
         rows = entry.rows if kind == "rows" else entry.captions
         layout = schema.row_schema() if kind == "rows" else schema.caption_schema()
-        table = segment.unpack_parquet(data, rows, full, layout, layout.names if columns is None else columns)
-        with self._lock:
-            self._tables[key] = table
-            while len(self._tables) > TABLES_KEPT:
-                self._tables.popitem(last=False)
-        return table
+        return segment.unpack_parquet(data, rows, full, layout, layout.names if columns is None else columns)
 
     def empty(self, kind: str, columns: Sequence[str] | None) -> pa.Table:
         """A table of no rows."""
@@ -318,7 +322,17 @@ class SegmentStore:
         sound[new] = True
         return view
 
+    def frames(self, entry: SegmentEntry, rows: NDArray[np.int64]) -> Iterator[bytes]:
+        """The opaque blocks of rows, one by one, from a file that was held against its hash."""
+        name = self.path(entry, "frames.arrow")
+        data, full = self.map(entry, "frames.arrow"), str(self._files.root / name)
+        if name not in self._hashed and segment.digest(data) != entry.file("frames.arrow").blake2b:
+            raise CorruptionError(f"{full} is damaged: its content does not fit its hash; restore it from a copy")
+        self._hashed.add(name)
+        yield from segment.unpack_frames(data, rows, full)
+
     def frame(self, entry: SegmentEntry, row: int) -> bytes:
         """The opaque block of a row."""
         name = str(self._files.root / self.path(entry, "frames.arrow"))
-        return segment.unpack_frame(self.map(entry, "frames.arrow"), row, name)
+        (block,) = segment.unpack_frames(self.map(entry, "frames.arrow"), [row], name)
+        return block
