@@ -1,6 +1,7 @@
 """The store: vectors, rows, captions and frames in one versioned folder. Knows nothing of motion or models."""
 
 from db.commit import Transaction
+from db.compaction import CompactReport
 from db.errors import (
     CommitUncertain,
     ConflictError,
@@ -14,22 +15,27 @@ from db.errors import (
     WriteError,
 )
 from db.filters import And, Compare, Filter, In, IsNull, Like, Not, Or, Says, parse_filter
-from db.library import Library, VersionInfo
+from db.history import Diff, LibraryStats, VersionInfo
+from db.library import Library
 from db.manifest import IndexEntry
 from db.marks import NewIndex
 from db.publish import CommitReport
+from db.repair import RepairReport
 from db.searcher import Hits
 from db.snapshot import Snapshot
 from db.space import Space
+from db.vacuum import VacuumReport
 from db.verify import VerifyReport
 
 __all__ = [
     "And",
     "CommitReport",
     "CommitUncertain",
+    "CompactReport",
     "Compare",
     "ConflictError",
     "CorruptionError",
+    "Diff",
     "Filter",
     "FilterError",
     "FormatError",
@@ -40,16 +46,19 @@ __all__ = [
     "Library",
     "LibraryError",
     "LibraryNotFound",
+    "LibraryStats",
     "Like",
     "NewIndex",
     "Not",
     "Or",
+    "RepairReport",
     "RequestError",
     "Says",
     "Snapshot",
     "SnapshotExpired",
     "Space",
     "Transaction",
+    "VacuumReport",
     "VerifyReport",
     "VersionInfo",
     "WriteError",

@@ -386,6 +386,23 @@ class Files:
         except OSError as error:
             raise self._unreadable(path, error) from error
 
+    def adopt(self, name: str, other: Files) -> None:
+        """Have a file of another library under the same name: linked where that works, else copied."""
+        try:
+            os.link(other.path(name), self.path(name), follow_symlinks=False)
+        except OSError:
+            with self.create(name) as sink:
+                sink.write(other.read(name))
+
+    def total(self) -> int:
+        """Bytes of all files there are."""
+        found = 0
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    found += os.lstat(os.path.join(folder, name)).st_size
+        return found
+
     def remove(self, name: str) -> None:
         """Delete a file; it is no error when it is gone or cannot be deleted (it is not referenced by anything)."""
         try:

@@ -14,39 +14,41 @@ import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from db import manifest as manifests
 from db.commit import Transaction
 from db.compaction import CompactReport, compact
-from db.errors import ConflictError, CorruptionError, FormatError, LibraryNotFound, RequestError, WriteError
+from db.errors import (
+    ConflictError,
+    CorruptionError,
+    FormatError,
+    LibraryError,
+    LibraryNotFound,
+    RequestError,
+    WriteError,
+)
 from db.files import Files, Hold
+from db.history import Diff, LibraryStats, VersionInfo, checkout, diff, stats, versions
 from db.manifest import FORMAT, Manifest
 from db.marks import NewIndex, change_indexes, configure, restore, set_tag
 from db.publish import CommitReport
+from db.repair import RepairReport, repair
 from db.snapshot import Snapshot
 from db.space import Space
 from db.store import SegmentStore
+from db.vacuum import GRACE_S, KEEP, KEEP_S, VacuumReport, vacuum
 from db.verify import VerifyReport, verify
 
 CARD = "library.json"
 FOLDERS = ("manifests", "segments", "deletes")
 
 
-@dataclass(frozen=True)
-class VersionInfo:
-    """One version: when and what."""
-
-    version: int
-    parent: int
-    time: str
-    kind: str
-    added: int
-    deleted: int
-    rows: int
-    note: str
+def card(uuid: str) -> bytes:
+    """What ``library.json`` says."""
+    said = {"format": FORMAT, "uuid": uuid, "created": manifests.now(), "commit_method": "link"}
+    return (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()
 
 
 class Library:
@@ -108,8 +110,7 @@ class Library:
             uuid = manifests.parse(files.read(manifests.file_name(0)), manifests.file_name(0)).library
         files.sync_folder("manifests")
         made = cls(files, uuid)._made_with(spaces, encoder)
-        card = {"format": FORMAT, "uuid": uuid, "created": manifests.now(), "commit_method": "link"}
-        files.put_exclusive(CARD, (json.dumps(card, indent=1, sort_keys=True) + "\n").encode())
+        files.put_exclusive(CARD, card(uuid))
         files.sync_folder("")
         return made
 
@@ -150,9 +151,9 @@ class Library:
                 "make one with: remora index SOURCE --library NEW-FOLDER"
             ) from None
         try:
-            card = json.loads(data)
-            manifests.check_format(card.get("format"), str(files.root / CARD))  # first: a newer one may look otherwise
-            return cls(files, str(card["uuid"]))
+            said = json.loads(data)
+            manifests.check_format(said.get("format"), str(files.root / CARD))  # first: a newer one may look otherwise
+            return cls(files, str(said["uuid"]))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorruptionError(f"{files.root / CARD} is damaged ({error}); restore it from a copy") from error
 
@@ -218,10 +219,25 @@ class Library:
 
     def _kept(self, manifest: Manifest, lease: Hold | None) -> Snapshot:
         """The snapshot of ``manifest``, whose files are all there; the last one used is kept."""
-        self.store.check_sizes(manifest)
+        try:
+            self.store.check_sizes(manifest)
+        except CorruptionError as error:
+            raise CorruptionError(f"{error}{self._way_out(manifest.version)}") from error
         known = Snapshot(manifest, self.store, lease)
         self._snapshots = {manifest.version: known}
         return known
+
+    def _way_out(self, damaged: int) -> str:
+        """Which older version has all its files."""
+        for version in reversed(manifests.list_versions(self.files)):
+            if version < damaged:
+                with suppress(LibraryError):
+                    self.store.check_sizes(self.manifest(version))
+                    return (
+                        f"; version {version} has all its files: read it with --at {version}, or go back to it with "
+                        "remora library repair --rollback"
+                    )
+        return ""
 
     def newest_for_writing(self) -> Snapshot:
         """The newest version, to be built on.
@@ -233,8 +249,8 @@ class Library:
         base, damaged = self._newest()
         if damaged:
             raise CorruptionError(
-                f"{self.path / damaged[0]} is damaged, so nothing is written after it; restore it from a copy, or move it away "
-                "to go on from the version before"
+                f"{self.path / damaged[0]} is damaged, so nothing is written after it; restore it from a copy, or go back to "
+                f"version {base.version} with remora library repair --rollback"
             )
         unknown = base.manifest.writer_features & ~manifests.WRITER_FEATURES
         if unknown:
@@ -281,22 +297,32 @@ class Library:
         """Merge small segments and leave dead rows behind; as :func:`db.compaction.compact`."""
         return compact(self, thorough=thorough)
 
+    def vacuum(
+        self, *, keep: int = KEEP, older_than_s: float = KEEP_S, grace_s: float = GRACE_S, dry_run: bool = False
+    ) -> VacuumReport:
+        """Delete old versions and files that nothing needs; as :func:`db.vacuum.vacuum`."""
+        return vacuum(self, keep=keep, older_than_s=older_than_s, grace_s=grace_s, dry_run=dry_run)
+
     def versions(self) -> list[VersionInfo]:
         """All versions that can be read, oldest first."""
-        found = []
-        for number in manifests.list_versions(self.files):
-            try:
-                entry = self.manifest(number)
-            except CorruptionError:
-                continue
-            op = entry.op
-            added, deleted = int(op.get("added_rows", 0)), int(op.get("deleted_rows", 0))
-            note = str(op.get("note", ""))
-            found.append(
-                VersionInfo(number, entry.parent, entry.time, str(op["kind"]), added, deleted, entry.live, note)
-            )
-        return found
+        return versions(self)
 
-    def verify(self) -> VerifyReport:
-        """Read every byte of the newest version and say what does not fit."""
-        return verify(self.files, self.store, self.uuid)
+    def diff(self, old: int | str, new: int | str | None = None) -> Diff:
+        """What is different in version ``new`` (the newest, where none is given); as :func:`db.history.diff`."""
+        return diff(self.snapshot(old), self.snapshot(new), self.store)
+
+    def stats(self) -> LibraryStats:
+        """How large the library is and what could be freed."""
+        return stats(self)
+
+    def checkout(self, version: int | str, to: Path | str) -> Path:
+        """Make a folder a library that holds one version; as :func:`db.history.checkout`."""
+        return checkout(self, self.resolve(version), to)
+
+    def verify(self, *, all_versions: bool = False) -> VerifyReport:
+        """Read every byte of the newest version, or of all, and say what does not fit."""
+        return verify(self.files, self.store, self.uuid, all_versions=all_versions)
+
+    def repair(self, *, rollback: bool = False) -> RepairReport:
+        """Drop damaged indexes; with ``rollback`` go back to the newest good version; as :func:`db.repair.repair`."""
+        return repair(self, rollback=rollback)

@@ -41,6 +41,7 @@ TABLES_KEPT = 256
 
 
 HOLD_TRIES = 5
+REMEDY = "restore it from a copy of the library, or see what remora library repair can do"
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ class SegmentStore:
                 return get(name)
         except FileNotFoundError:
             raise self._missing(name) from None
-        raise CorruptionError(f"{full} has {size} bytes, expected {entry.bytes}; restore it from a copy")
+        raise CorruptionError(f"{full} has {size} bytes, expected {entry.bytes}; restore it from a copy of the library")
 
     def _missing(self, name: str) -> LibraryError:
         """What to say of a file that is not there: lost, or no longer kept."""
@@ -213,7 +214,7 @@ class SegmentStore:
         for version in reversed(manifests.list_versions(self._files)):
             with suppress(LibraryError, FileNotFoundError):
                 if name in manifests.parse(self._files.read(manifests.file_name(version)), str(version)).truth():
-                    return CorruptionError(f"{full} is missing; restore it from a copy, or open an older version")
+                    return CorruptionError(f"{full} is missing; restore it from a copy of the library")
         return SnapshotExpired(
             f"{full} is gone: a vacuum has dropped the versions that needed it; open the newest version"
         )
@@ -238,7 +239,7 @@ class SegmentStore:
         listed, full = entry.file(f"{kind}.parquet"), str(self._files.root / name)
         data = self._checked(name, listed, self._files.read)
         if name not in self._hashed and segment.digest(data) != listed.blake2b:
-            raise CorruptionError(f"{full} is damaged: its content does not fit its hash; restore it from a copy")
+            raise CorruptionError(f"{full} is damaged: its content does not fit its hash; {REMEDY}")
         self._hashed.add(name)
         rows = entry.rows if kind == "rows" else entry.captions
         layout = schema.row_schema() if kind == "rows" else schema.caption_schema()
@@ -316,9 +317,7 @@ class SegmentStore:
         if bad:
             first = bad[0] * segment.CHECK_ROWS
             last = min(first + segment.CHECK_ROWS, count) - 1
-            raise CorruptionError(
-                f"{self._files.root / name}: vectors {first} to {last} are damaged; restore it from a copy of the library"
-            )
+            raise CorruptionError(f"{self._files.root / name}: vectors {first} to {last} are damaged; {REMEDY}")
         sound[new] = True
         return view
 
@@ -327,7 +326,7 @@ class SegmentStore:
         name = self.path(entry, "frames.arrow")
         data, full = self.map(entry, "frames.arrow"), str(self._files.root / name)
         if name not in self._hashed and segment.digest(data) != entry.file("frames.arrow").blake2b:
-            raise CorruptionError(f"{full} is damaged: its content does not fit its hash; restore it from a copy")
+            raise CorruptionError(f"{full} is damaged: its content does not fit its hash; {REMEDY}")
         self._hashed.add(name)
         yield from segment.unpack_frames(data, rows, full)
 

@@ -1,4 +1,4 @@
-"""Verification: every file of the newest version is read and held against its manifest, and rows against each other."""
+"""Verification: every file is read and held against its manifest, and rows against each other."""
 
 from __future__ import annotations
 
@@ -7,58 +7,85 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from db import ids, segment
 from db import manifest as manifests
-from db import segment
-from db.errors import LibraryError
+from db.errors import CorruptionError, LibraryError
 from db.files import Files
-from db.ids import id_sum
-from db.manifest import FileEntry, Manifest, SegmentEntry
+from db.manifest import FileEntry, IndexEntry, Manifest, SegmentEntry
 from db.snapshot import Snapshot
 from db.store import SegmentStore
 
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """``problems`` is empty when all is well; each names a file or clip and what is wrong with it."""
+    """``problems`` is empty when all is well; each names a file or clip and what is wrong with it.
+
+    ``derived`` tells of damaged indexes: searches do without them, and ``repair`` drops them.
+    """
 
     version: int
     problems: tuple[str, ...]
     checked_files: int
     bytes: int
+    derived: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found."""
+        """Whether nothing was found; a damaged index is no loss."""
         return not self.problems
 
 
-def verify(files: Files, store: SegmentStore, library: str) -> VerifyReport:
-    """Hashes of all files, checksums of vector pages, unit norms, unique ids, and the totals of the manifest."""
-    manifest, damaged = manifests.read_newest(files, library)
-    problems = [f"{name}: its hash does not fit" for name in damaged]
-    for number in manifests.list_versions(files):
-        if number < manifest.version:
-            try:
-                manifests.read(files, number, library)
-            except LibraryError as error:
-                problems.append(str(error))
-    count, size = 0, 0
-    for name, entry in _all_files(manifest):
-        problems += _check_file(files, name, entry)
-        count, size = count + 1, size + entry.bytes
-    problems += _bad_pages(manifest, store) if problems else []
-    if not problems:
-        problems += _check_rows(manifest, store)
-    return VerifyReport(manifest.version, tuple(problems), count, size)
+def verify(files: Files, store: SegmentStore, library: str, *, all_versions: bool = False) -> VerifyReport:
+    """Hashes of all files, checksums of vector pages, unit norms, unique ids, and the totals of the manifest.
+
+    Args:
+        files: of the library.
+        store: of the library.
+        library: its uuid.
+        all_versions: every version; by default the newest.
+    """
+    newest, _ = manifests.read_newest(files, library)
+    problems = [f"{name}: its hash does not fit" for name in damaged_manifests(files, library)]
+    derived = [f"index {index.name} is damaged or missing" for index in damaged_indexes(files, newest)]
+    checked: dict[str, FileEntry] = {**newest.derived()}
+    done: set[str] = set()
+    for number in reversed(manifests.list_versions(files)) if all_versions else [newest.version]:
+        try:
+            manifest = manifests.read(files, number, library)
+        except LibraryError:
+            continue  # named already
+        found = check_version(files, store, manifest, done)
+        problems += found if number == newest.version else [f"version {number}: {problem}" for problem in found]
+        checked |= manifest.truth()
+        done |= set(manifest.truth())
+    return VerifyReport(
+        newest.version, tuple(problems), len(checked), sum(entry.bytes for entry in checked.values()), tuple(derived)
+    )
 
 
-def _all_files(manifest: Manifest) -> list[tuple[str, FileEntry]]:
+def damaged_manifests(files: Files, library: str) -> list[str]:
+    """Names of manifests that cannot be read."""
     found = []
-    for entry in manifest.segments:
-        found += [(f"segments/{entry.id}/{file.name}", file) for file in entry.files]
-        if entry.deletes is not None:
-            found.append((f"deletes/{entry.deletes.name}", entry.deletes))
+    for number in manifests.list_versions(files):
+        try:
+            manifests.read(files, number, library)
+        except CorruptionError:
+            found.append(manifests.file_name(number))
     return found
+
+
+def damaged_indexes(files: Files, manifest: Manifest) -> list[IndexEntry]:
+    """Derived indexes of a version with a file that is missing or does not fit its hash."""
+    return [i for i in manifest.indexes if any(_check_file(files, i.path(file.name), file) for file in i.files)]
+
+
+def check_version(files: Files, store: SegmentStore, manifest: Manifest, known: set[str] | None = None) -> list[str]:
+    """What is wrong with the files and rows of a version; ``known`` files were read before and are not again."""
+    problems = []
+    for name, entry in manifest.truth().items():
+        if known is None or name not in known:
+            problems += _check_file(files, name, entry)
+    return problems + (_bad_pages(manifest, store) if problems else _check_rows(manifest, store))
 
 
 def _check_file(files: Files, name: str, entry: FileEntry) -> list[str]:
@@ -102,7 +129,7 @@ def _check_rows(manifest: Manifest, store: SegmentStore) -> list[str]:
         index = snapshot.row_index
         twice = [name for name, times in Counter(index.ids[~index.dead].tolist()).items() if times > 1]
         problems += [f"clip {name!r} is there more than once" for name in twice[:5]]
-        if id_sum(index.ids[~index.dead].tolist()) % 2**128 != manifest.checksum:
+        if ids.id_sum(index.ids[~index.dead].tolist()) % 2**128 != manifest.checksum:
             problems.append("the live clips are not those the manifest was made for")
         for space in manifest.spaces:
             for entry in manifest.segments:
@@ -115,6 +142,7 @@ def _check_rows(manifest: Manifest, store: SegmentStore) -> list[str]:
                     )
         for entry in manifest.segments:
             problems += _check_captions_and_frames(entry, store)
+            problems += _check_ids(entry, store)
     except LibraryError as error:
         problems.append(str(error))
     return problems
@@ -133,3 +161,10 @@ def _check_captions_and_frames(entry: SegmentEntry, store: SegmentStore) -> list
     if frames != entry.rows:
         problems.append(f"segments/{entry.id}/frames.arrow: has {frames} blocks, expected {entry.rows}")
     return problems
+
+
+def _check_ids(entry: SegmentEntry, store: SegmentStore) -> list[str]:
+    """Every row is found under its id."""
+    rows = store.find_ids(entry, ids.id_hashes(store.clip_ids(entry).tolist()))
+    wrong = (rows != np.arange(entry.rows)).any()
+    return [f"segments/{entry.id}/{ids.FILE}: does not lead to the rows"] if wrong else []
