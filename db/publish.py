@@ -64,13 +64,14 @@ class Change(Protocol):
 class Terms:
     """Under which conditions a change may be published.
 
-    ``txn_id`` makes it happen once; with ``expect`` only on that very version; ``since`` is the version it began at.
+    ``txn_id`` makes it happen once; with ``expect`` only on that very version; ``since`` is the version it began at, where it
+    matters whether all rows were replaced after that.
     """
 
     txn_id: str | None = None
     note: str = ""
     expect: int | None = None
-    since: int = 0
+    since: int | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _check_merges(library: Library, base: Manifest, terms: Terms) -> None:
         raise ConflictError(
             f"{library.path} is at version {base.version}, not {terms.expect} as expected; look at what changed, then try again"
         )
-    if base.replaced_in > terms.since:
+    if terms.since is not None and base.replaced_in > terms.since:
         raise ConflictError(
             f"version {base.replaced_in} of {library.path} took its rows from an older one after this change was begun; "
             "begin it again on the newest version"

@@ -53,6 +53,7 @@ class Engine:
         encoder: an encoder, its name, or the folder of a trained one; by default the one the library was made with.
         generator: the shipped generator's name, or the folder of a trained one.
         device: where encoder and generator run: auto, cpu, cuda or cuda:N.
+        at: an old version to answer from, by number or tag; by default the newest.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class Engine:
         encoder: DualEncoder | str | Path | None = None,
         generator: str | Path | None = None,
         device: str = "auto",
+        at: int | str | None = None,
     ) -> None:
         self.path = Path(library)
+        self._at = at
         self._wanted = encoder
         self._wanted_generator = generator
         self._device = device
@@ -102,7 +105,7 @@ class Engine:
     def snapshot(self) -> Snapshot:
         """The version that answers are given from."""
         if self._snapshot is None:
-            self._snapshot = self.library.snapshot()
+            self._snapshot = self.library.snapshot(self._at)
         return self._snapshot
 
     def refresh(self) -> None:
@@ -113,6 +116,8 @@ class Engine:
         """Bring the library up to date with ``sources``; options and errors as in :func:`indexer.index`."""
         from indexer import index
 
+        if self._at is not None:
+            raise RemoraError(f"this is version {self._at}, which does not change; index into {self.path} as it is now")
         try:
             return index(sources, self.path, encoder=lambda: self.encoder, **options)
         finally:

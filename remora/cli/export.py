@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from remora.cli.options import DEFAULT_LIBRARY, Debug, JointMap, Json, LibraryDir
+from remora.cli.options import DEFAULT_LIBRARY, At, Debug, JointMap, Json, LibraryDir
 from remora.output import waiting, write_json, write_line
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def export(
     clip_id: Annotated[str, typer.Argument(metavar="CLIP_ID", help="A clip, as search prints it.")],
     to: Annotated[Path, typer.Option("--to", metavar="PATH", help=f"File to write: {FORMATS}.")],
     library: LibraryDir = DEFAULT_LIBRARY,
+    at: At = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -30,7 +31,7 @@ def export(
     from motion import write
     from remora.engine import Engine
 
-    clip = Engine(library).clip(clip_id)
+    clip = Engine(library, at=at).clip(clip_id)
     with waiting(f"writing {to}", quiet=as_json):
         write(clip, to)
     _report(clip, to, as_json)

@@ -13,6 +13,10 @@ LibraryDir = Annotated[
     Path,
     typer.Option("--library", "-l", envvar="REMORA_LIBRARY", metavar="DIR", help="Folder of the library."),
 ]
+At = Annotated[
+    str | None,
+    typer.Option("--at", metavar="VERSION|TAG", help="Read an old version, by number or tag; see library history."),
+]
 EncoderName = Annotated[
     str | None,
     typer.Option(

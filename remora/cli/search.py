@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from remora.cli.options import DEFAULT_LIBRARY, Count, Debug, Device, EncoderName, Json, LibraryDir, Where
+from remora.cli.options import DEFAULT_LIBRARY, At, Count, Debug, Device, EncoderName, Json, LibraryDir, Where
 from remora.errors import RemoraError
 from remora.output import say, waiting, write_json, write_line, write_table
 from remora.pictures import check_picture, draw_hits
@@ -32,6 +32,7 @@ def search(
     ] = None,
     count: Count = 10,
     where: Where = None,
+    at: At = None,
     to: Annotated[
         str, typer.Option("--to", metavar="KIND", help="motion, or text: the captions that fit a motion.")
     ] = "motion",
@@ -47,7 +48,7 @@ def search(
     """
     from remora.engine import Engine
 
-    engine = Engine(library, encoder=encoder, device=device)
+    engine = Engine(library, encoder=encoder, device=device, at=at)
     parsed = parse_weights(weights)
     if to not in ("motion", "text"):
         raise typer.BadParameter(f"{to!r} is neither motion nor text", param_hint="--to")

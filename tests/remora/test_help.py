@@ -16,7 +16,9 @@ from remora.cli.app import app
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "demo", "index", "search", "classify", "export", "convert", "doctor", "library info", "library history",
-    "library verify", "train retriever", "train tokenizer", "train masked", "train residual", "train length",
+    "library tag", "library checkout", "library diff", "library restore", "library vacuum", "library compact",
+    "library stats", "library verify", "library repair",
+    "train retriever", "train tokenizer", "train masked", "train residual", "train length",
     "evaluate retrieval", "evaluate tokenizer", "evaluate generation", "generate", "edit", "create", "studio",
 )  # fmt: skip
 HEAVY = ("torch", "faiss", "transformers", "scipy", "pyarrow", "duckdb", "pandas", "rich", "numpy")
