@@ -1,8 +1,8 @@
 """Compaction: many small segments become one, and rows that are dead are left behind.
 
 - After a commit the smallest segments are merged when there are more than :data:`SMALL_SEGMENTS` of them, each into one at most
-  twice as large as what it was merged with: a row is copied some log₂ times in its life. A segment with many dead rows is
-  rewritten. No segment grows beyond :data:`MOST_ROWS` rows or :data:`MOST_BYTES`.
+  twice as large as what it was merged with: a row is copied some log₂ times in its life. A segment of which a quarter is dead
+  is rewritten. No segment grows beyond :data:`MOST_ROWS` rows or :data:`MOST_BYTES`.
 - Bytes are copied, never computed anew: a vector is the same number before and after. What is copied is held against its hash
   first, or a damaged byte would get a new, fitting one.
 - Everything streams in pages: memory holds the ids and one page, however large the segments are.
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 SMALL_ROWS = 20_000
 SMALL_SEGMENTS = 16
 DEAD_SHARE = 0.25
+DEAD_ROWS = 1000  # fewer are not worth the while
 MOST_ROWS = 250_000
 MOST_BYTES = 4 << 30
 Group = tuple[SegmentEntry, ...]
@@ -88,9 +89,7 @@ def compact_after_commit(library: Library) -> None:
 def groups(segments: Sequence[SegmentEntry], *, thorough: bool = False) -> list[Group]:
     """Which segments should become one, several each."""
     small = sorted((s for s in segments if s.live < SMALL_ROWS), key=lambda s: s.live)
-    dead_bytes = sum(_bytes(s) - _live_bytes(s) for s in segments)
-    half_dead = dead_bytes > sum(_live_bytes(s) for s in segments)
-    chosen = {s.id for s in segments if s.rows - s.live > (0 if thorough or half_dead else DEAD_SHARE * s.rows)}
+    chosen = {s.id for s in segments if s.rows - s.live > (0 if thorough else max(DEAD_ROWS, DEAD_SHARE * s.rows))}
     if thorough and len(small) > 1:
         chosen |= {s.id for s in small}
     elif len(small) > SMALL_SEGMENTS:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
     from db.files import Hold
 
 
+def _row_index(manifest: Manifest, store: SegmentStore) -> RowIndex:
+    segments = manifest.segments
+    dead = [store.dead(s) for s in segments]
+    starts = np.cumsum([0, *(s.rows for s in segments)])[:-1]
+    none: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
+    chunks = [store.clip_id_column(s) for s in segments]
+    return RowIndex(chunks, np.concatenate(dead or none), tuple(int(s) for s in starts))
+
+
 class Snapshot:
     """One version: search, rows, captions, vectors, frames."""
 
@@ -37,7 +46,8 @@ class Snapshot:
         self.manifest = manifest
         self._store = store
         self._lease = lease  # as long as it is held, no vacuum takes the version away
-        self.searcher = Searcher(manifest, store, lambda: self.row_index)
+        self._rows = cache(lambda: _row_index(manifest, store))  # without self: no cycle keeps a lease
+        self.searcher = Searcher(manifest, store, self._rows)
 
     def __len__(self) -> int:
         return self.manifest.live
@@ -62,15 +72,10 @@ class Snapshot:
 
     # ---- where things are ------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def row_index(self) -> RowIndex:
         """Ids and deletions of all rows."""
-        segments = self.manifest.segments
-        dead = [self._store.dead(s) for s in segments]
-        starts = np.cumsum([0, *(s.rows for s in segments)])[:-1]
-        none: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
-        chunks = [self._store.clip_id_column(s) for s in segments]
-        return RowIndex(chunks, np.concatenate(dead or none), tuple(int(s) for s in starts))
+        return self._rows()
 
     def _locate(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Rows [n] of clips."""

@@ -122,13 +122,13 @@ def test_a_row_is_copied_a_logarithm_of_times_and_no_segment_is_too_large() -> N
     ("there", "thorough", "expected"),
     [
         ([entry(1, 100), entry(2, 100, 99)], False, []),
-        ([entry(1, 100), entry(2, 100, 70)], False, [[2]]),  # more than a quarter dead
+        ([entry(1, 9000), entry(2, 9000, 6700)], False, [[2]]),  # more than a quarter dead
+        ([entry(1, 100), entry(2, 100, 1)], False, []),  # but not worth the while
         ([entry(1, 100), entry(2, 100, 99)], True, [[1, 2]]),
         ([entry(1, 90_000), entry(2, 100)], True, []),
         ([entry(1, 90_000, 89_999), entry(2, 100)], True, [[1]]),
         ([entry(n, 100_000, 99_999) for n in range(5)], True, [[0, 1], [2, 3], [4]]),  # no more than 250,000 rows
         ([entry(n, 100_000, 99_999, 30_000) for n in range(3)], True, [[0], [1], [2]]),  # nor than 4 GiB
-        ([entry(1, 100_000, 76_000), entry(2, 10, 10, 10**10)], False, []),
         ([], True, []),
     ],
 )  # fmt: skip
