@@ -1,8 +1,8 @@
 """What a motion is made from: sentences and exemplars as padded arrays, and which of them each sample may see.
 
 - A sentence is its pooled vector with lexical features, and the states of its word pieces.
-- An exemplar is the code vectors of its tokens (first level, and all summed), its length by its mask, how well it fits, the
-  pooled vector of its caption, and the body parts taken from it ("the legs of this, the arms of that").
+- An exemplar is its first-level tokens, the code vectors of its tokens (first level, and all summed), its length by its mask,
+  how well it fits, the pooled vector of its caption, and the body parts taken from it ("the legs of this, the arms of that").
 - Text and exemplars are dropped independently, in training and for guidance; what is dropped is masked out of attention, so
   a branch that must not see something cannot.
 """
@@ -34,10 +34,11 @@ class Sentence:
 class Exemplar:
     """One retrieved motion as the transformer reads it.
 
-    ``latents`` [R, N, D] first-level and summed codes, ``caption`` [P] pooled, ``score`` cosine of its retrieval, ``rows`` [R]
-    true where used.
+    ``ids`` [R, N] first-level tokens, ``latents`` [R, N, D] first-level and summed codes, ``caption`` [P] pooled, ``score``
+    cosine of its retrieval, ``rows`` [R] true where used.
     """
 
+    ids: NDArray[np.int16]
     latents: NDArray[np.float32]
     caption: NDArray[np.float32]
     score: float
@@ -46,13 +47,15 @@ class Exemplar:
 
 @dataclass(frozen=True)
 class Conditions:
-    """A batch: pooled [B, P], words [B, n, W], word_mask [B, n]; exemplars: latents [B, K, R, N, D], exemplar_mask [B, K, N],
-    rows [B, K, R], captions [B, K, P], scores [B, K]; with_text [B] and with_exemplars [B]: who may see what.
+    """A batch: pooled [B, P], words [B, n, W], word_mask [B, n]; exemplars: ids [B, K, R, N], latents [B, K, R, N, D],
+    exemplar_mask [B, K, N], rows [B, K, R], captions [B, K, P], scores [B, K]; with_text [B] and with_exemplars [B]: who may
+    see what.
     """
 
     pooled: Tensor
     words: Tensor
     word_mask: Tensor
+    ids: Tensor
     latents: Tensor
     exemplar_mask: Tensor
     rows: Tensor
@@ -101,6 +104,7 @@ def stack(
     word_mask = np.zeros((batch, n), bool)
     k = max(1, max(len(e) for e in exemplars))
     length = max([1, *(x.latents.shape[1] for e in exemplars for x in e)])
+    ids = np.zeros((batch, k, shape[0], length), np.int64)
     latents = np.zeros((batch, k, shape[0], length, shape[1]), np.float32)
     mask = np.zeros((batch, k, length), bool)
     rows = np.zeros((batch, k, shape[0]), bool)
@@ -110,6 +114,7 @@ def stack(
         words[b, : len(sentence.words)] = sentence.words
         word_mask[b, : len(sentence.words)] = True
         for i, x in enumerate(found):
+            ids[b, i, :, : x.ids.shape[1]] = x.ids
             latents[b, i, :, : x.latents.shape[1]] = x.latents
             mask[b, i, : x.latents.shape[1]] = True
             rows[b, i], captions[b, i], scores[b, i] = x.rows, x.caption, x.score
@@ -117,6 +122,7 @@ def stack(
         pooled=torch.from_numpy(np.stack([s.pooled for s in sentences])),
         words=torch.from_numpy(words),
         word_mask=torch.from_numpy(word_mask),
+        ids=torch.from_numpy(ids),
         latents=torch.from_numpy(latents),
         exemplar_mask=torch.from_numpy(mask),
         rows=torch.from_numpy(rows),

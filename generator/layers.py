@@ -7,13 +7,16 @@
   sample that may see nothing attends to something that says so. The exemplar path starts at zero.
 - Keys and values of text and exemplars do not depend on the motion: they are computed once for all sampling steps and all
   guidance branches (:class:`Memory`).
+- Beside the attention to exemplars, :class:`Copy` takes tokens over from them: where to look is learned, and how much of the
+  answer to take from there. It learns in hundreds of steps what the attention alone needs many thousands for.
 - Padding is masked everywhere: a sample's result does not depend on what it shares a batch with.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,18 +28,38 @@ Pair = tuple[Tensor, Tensor]  # keys and values [B, H, M, d]
 
 
 @dataclass(frozen=True)
+class Copies:
+    """What :class:`Copy` reads of the S steps of all exemplars.
+
+    ``keys`` [B, R, S, d], ``codes`` [B, R, S, C] what a token there suggests, ``phase`` [B, S] of each step in its exemplar,
+    ``mask`` [B, R, S] which are visible.
+    """
+
+    keys: Tensor
+    codes: Tensor
+    phase: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
 class Memory:
-    """Keys and values of text and exemplars for every block, and who sees which of them."""
+    """Keys and values of text and exemplars for every block, and who sees which of them.
+
+    ``steps`` [B, K N, W] are the time steps of all exemplars as the blocks read them.
+    """
 
     text: list[Pair]
     exemplars: list[Pair]
     text_mask: Tensor  # [B, M]
     exemplar_mask: Tensor  # [B, M']
+    steps: Tensor | None = None
+    copies: Copies | None = None
 
     def seeing(self, conditions: Conditions) -> Memory:
         """The same keys for other visibility (``with_text``, ``with_exemplars``)."""
         text, exemplars = masks(conditions)
-        return Memory(self.text, self.exemplars, text, exemplars)
+        copies = None if self.copies is None else replace(self.copies, mask=copy_mask(conditions))
+        return Memory(self.text, self.exemplars, text, exemplars, None, copies)
 
     def repeated(self, others: list[Memory]) -> Memory:
         """This and ``others`` (same keys, other visibility) as one batch, for guidance in one pass."""
@@ -50,6 +73,18 @@ class Memory:
             twice(self.exemplars),
             torch.cat([self.text_mask, *(o.text_mask for o in others)]),
             torch.cat([self.exemplar_mask, *(o.exemplar_mask for o in others)]),
+            copies=None if self.copies is None else self._copies(others),
+        )
+
+    def _copies(self, others: list[Memory]) -> Copies:
+        assert self.copies is not None
+        masks = [o.copies.mask for o in others if o.copies is not None]
+        n = 1 + len(others)
+        return Copies(
+            self.copies.keys.repeat(n, 1, 1, 1),
+            self.copies.codes.repeat(n, 1, 1, 1),
+            self.copies.phase.repeat(n, 1),
+            torch.cat([self.copies.mask, *masks]),
         )
 
 
@@ -60,6 +95,13 @@ def masks(conditions: Conditions) -> tuple[Tensor, Tensor]:
     there = conditions.exemplar_mask & conditions.with_exemplars[:, None, None]
     entries = torch.cat([there.any(-1, keepdim=True), there], -1).flatten(1)
     return text, torch.cat([torch.ones_like(seen), entries], 1)
+
+
+def copy_mask(conditions: Conditions) -> Tensor:
+    """Steps of exemplars that may be copied, by row: [B, R, K N]."""
+    there = conditions.exemplar_mask & conditions.with_exemplars[:, None, None]
+    rows = there[:, :, None] & conditions.rows[..., None]  # [B, K, R, N]
+    return rows.transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):
@@ -126,7 +168,8 @@ class Block(nn.Module):
         x = x + self.dropout(self.time(y, self.time.keys(y), mask, turn))
         x = x + self.dropout(self.text(self.norms[1](x), memory.text[index], memory.text_mask))
         if self.exemplars is not None:
-            x = x + self.dropout(self.exemplars(self.norms[3](x), memory.exemplars[index], memory.exemplar_mask))
+            pair = memory.exemplars[index // 2]
+            x = x + self.dropout(self.exemplars(self.norms[3](x), pair, memory.exemplar_mask))
         out: Tensor = x + self.dropout(self.mlp(self.norms[2](x)))
         return out
 
@@ -147,7 +190,10 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.width, self.heads = width, heads
-        self.blocks = [Block(width, heads, dropout, exemplars=latents is not None) for _ in range(layers)]
+        # Every second block reads exemplars: half the cost of their keys.
+        self.blocks = [
+            Block(width, heads, dropout, exemplars=latents is not None and i % 2 == 1) for i in range(layers)
+        ]
         self.layers = nn.ModuleList(self.blocks)
         self.norm = nn.LayerNorm(width)
         self.pooled = nn.Linear(pooled, width)
@@ -157,9 +203,7 @@ class Backbone(nn.Module):
         self.text_norm = nn.LayerNorm(width)
         if latents is not None:
             rows, dim = latents
-            self.latents = nn.Sequential(
-                nn.Linear(rows * dim + rows, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-            )
+            self.latents = nn.Linear(rows * dim + rows, width)
             self.caption = nn.Linear(pooled, width)
             self.fit = nn.Linear(2, width)
             self.no_exemplar = nn.Parameter(torch.randn(width) * 0.02)
@@ -179,10 +223,13 @@ class Backbone(nn.Module):
         text = self.text_norm(text)
         pairs = [block.text.keys(text) for block in self.blocks]
         exemplars: list[Pair] = []
+        steps = None
         if hasattr(self, "latents"):
             found = self.exemplar_norm(self._exemplars(conditions))
             exemplars = [block.exemplars.keys(found) for block in self.blocks if block.exemplars is not None]
-        return Memory(pairs, exemplars, *masks(conditions))
+            _, k, _, n = conditions.ids.shape
+            steps = found[:, 1:].unflatten(1, (k, 1 + n))[:, :, 1:].flatten(1, 2)
+        return Memory(pairs, exemplars, *masks(conditions), steps)
 
     def _exemplars(self, c: Conditions) -> Tensor:
         b, k, _, n, _ = c.latents.shape
@@ -250,3 +297,49 @@ class RowMixer(nn.Module):
             x = block(x, seen)
         out: Tensor = self.norm(x).view(b, n, r, w)
         return out
+
+
+class Copy(nn.Module):
+    """Tokens taken over from exemplars, a pointer network: p = a0 softmax(logits) + sum over steps s of a_s S[token at s].
+
+    - The attention a over all steps of all exemplars, and staying with one's own answer (a0), is each row's own: the legs may
+      follow one exemplar and the arms another. It starts out looking at the same phase of the motion.
+    - S[u] is what a token u suggests: mostly itself, and codes that are learned to stand for nearly the same.
+    - Where no exemplar may be seen a0 = 1, and the answer is that of a model without retrieval, exactly.
+
+    Source: pointer-generator networks (See et al., ACL 2017), with soft identity and a phase bias of our own.
+    """
+
+    def __init__(self, rows: int, width: int, entry: int) -> None:
+        super().__init__()
+        self.dim = 32
+        self.query = nn.Linear(width, self.dim)
+        self.key = nn.Linear(entry, rows * self.dim)
+        self.stay = nn.Linear(width, 1)
+        self.sharpness = nn.Parameter(torch.full((rows,), 2.0))
+        self.itself = nn.Parameter(torch.tensor(6.0))
+        nn.init.zeros_(self.stay.weight)
+        nn.init.constant_(self.stay.bias, 3.0)
+
+    def read(self, steps: Tensor, c: Conditions, alike: Sequence[Tensor]) -> Copies:
+        """Keys of the exemplars' ``steps`` [B, K N, W] and what their tokens suggest; ``alike`` [C, C] of every row."""
+        _, _, r, n = c.ids.shape
+        keys = self.key(steps).unflatten(-1, (r, self.dim)).transpose(1, 2)
+        ids = c.ids.transpose(1, 2).flatten(2)  # [B, R, K N]
+        own = self.itself * torch.eye(len(alike[0]), device=ids.device)
+        codes = [F.embedding(ids[:, i], (table + own).softmax(-1)) for i, table in enumerate(alike)]
+        length = c.exemplar_mask.sum(-1, keepdim=True).clamp(min=1)
+        phase = (torch.arange(n, device=ids.device) / length).flatten(1)
+        return Copies(keys, torch.stack(codes, 1), phase, copy_mask(c))
+
+    def forward(self, states: Tensor, logits: Tensor, mask: Tensor, copies: Copies) -> Tensor:
+        """Logarithms of p [B, R, N, C] from row states [B, N, R, W] and logits [B, R, N, C]; ``mask`` [B, N]."""
+        query = self.query(states).transpose(1, 2)  # [B, R, N, d]
+        scores = query @ copies.keys.transpose(-1, -2) / math.sqrt(self.dim)
+        phase = torch.arange(mask.shape[1], device=mask.device) / mask.sum(1, keepdim=True).clamp(min=1)
+        apart = (phase[:, :, None] - copies.phase[:, None]) ** 2
+        scores = scores - F.softplus(self.sharpness)[None, :, None, None] * apart[:, None]
+        scores = scores.masked_fill(~copies.mask[:, :, None], float("-inf"))
+        share = torch.cat([self.stay(states).transpose(1, 2), scores], -1).softmax(-1)
+        own = share[..., :1] * logits.softmax(-1)
+        return torch.log((own + share[..., 1:] @ copies.codes).clamp(min=1e-9))

@@ -11,13 +11,13 @@ Source: MoMask (masked modelling of motion tokens, schedule); attention and cond
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from generator.conditions import Conditions
-from generator.layers import Backbone, Memory, RowMixer
+from generator.layers import Backbone, Copy, Memory, RowMixer
 from generator.tokenizer import TokenizerConfig, kind_of
 
 
@@ -25,9 +25,9 @@ from generator.tokenizer import TokenizerConfig, kind_of
 class MaskedConfig:
     """Sizes of the masked transformer."""
 
-    width: int = 224
+    width: int = 192
     layers: int = 4
-    heads: int = 7
+    heads: int = 6
     row_width: int = 96
     row_layers: int = 2
     dropout: float = 0.1
@@ -60,6 +60,7 @@ class MaskedTransformer(nn.Module):
         self.part = nn.Linear(config.width, len(self.rows) * width)
         self.mixer = RowMixer(width, 4, config.row_layers)
         self.heads = nn.ModuleDict({kind_of(row): nn.Linear(width, tokens.codes) for row in self.rows})
+        self.copy = Copy(len(self.rows), width, config.width) if config.exemplars else None
 
     @property
     def mask_id(self) -> int:
@@ -68,7 +69,18 @@ class MaskedTransformer(nn.Module):
 
     def memory(self, conditions: Conditions) -> Memory:
         """What of the conditions does not change from step to step."""
-        return self.backbone.memory(conditions)
+        memory = self.backbone.memory(conditions)
+        if self.copy is None or memory.steps is None:
+            return memory
+        alike = {kind: self._alike(kind) for kind in self.heads}
+        copies = self.copy.read(memory.steps, conditions, [alike[kind_of(row)] for row in self.rows])
+        return replace(memory, steps=None, copies=copies)
+
+    def _alike(self, kind: str) -> Tensor:
+        """How much a code of an exemplar [C] suggests each code [C], beyond itself."""
+        head, known = self.heads[kind], self.embeddings[kind]
+        assert isinstance(head, nn.Linear) and isinstance(known, nn.Embedding)
+        return known.weight[: head.out_features] @ head.weight.T / math.sqrt(head.in_features)
 
     def forward(self, ids: Tensor, mask: Tensor, memory: Memory) -> Tensor:
         """Logits [B, R, N, codes] of ``ids`` [B, R, N] (``mask_id`` where unknown); ``mask`` [B, N] true where valid."""
@@ -76,8 +88,11 @@ class MaskedTransformer(nn.Module):
         known = known + self.row_code  # [B, N, R, W]
         x = self.backbone(self.merge(known.flatten(2)), mask, memory)
         rows = self.mixer(self.part(x).unflatten(-1, (len(self.rows), -1)) + known)
-        logits = [self.heads[kind_of(row)](rows[:, :, i]) for i, row in enumerate(self.rows)]
-        return torch.stack(logits, 1)
+        logits = torch.stack([self.heads[kind_of(row)](rows[:, :, i]) for i, row in enumerate(self.rows)], 1)
+        if self.copy is None or memory.copies is None:
+            return logits
+        out: Tensor = self.copy(rows, logits, mask, memory.copies)
+        return out
 
 
 def masked_share(progress: float | Tensor) -> float | Tensor:

@@ -170,7 +170,7 @@ class Generator:
         for x, tokens, caption in zip(found, ids, captions, strict=True):
             latents = self.tokenizer.exemplar_latents(tokens)
             rows = np.array([not x.parts or row in x.parts for row in self.tokenizer.config.rows])
-            out.append(Exemplar(latents, caption.pooled, x.score, rows))
+            out.append(Exemplar(tokens[..., 0], latents, caption.pooled, x.score, rows))
         return out
 
     def _lengths(

@@ -188,7 +188,7 @@ class Corpus:
         if rng is not None and len(rows) > 1 and rng.random() < 0.2:
             rows[rng.choice(len(rows), rng.integers(1, len(rows)), replace=False)] = False
         caption = (item.human or item.plain)[0]
-        return Exemplar(latents, self.sentences[caption].pooled, score, rows)
+        return Exemplar(item.tokens[0][0][:, : self.longest, 0], latents, self.sentences[caption].pooled, score, rows)
 
 
 def digest(texts: Sequence[str], clips: Sequence[Clip], *fingerprints: str) -> str:

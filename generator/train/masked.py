@@ -53,7 +53,8 @@ class MaskedTraining(TokenTraining):
     """How the masked transformer is trained."""
 
     model: MaskedConfig = field(default_factory=MaskedConfig)
-    steps: int = 4000
+    steps: int = 3000
+    exemplars: int = 2
     batch: int = 32
     warmup: int = 200
     ema: float = 0.995
