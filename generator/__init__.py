@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from generator.errors import GeneratorError
 
 if TYPE_CHECKING:
-    from generator.edit import Edit, Edited, edit
+    from generator.editing import Edit, Edited, edit
     from generator.exemplars import ExemplarClip
     from generator.guidance import Guidance
     from generator.model import Generated, Generator, Prompt, load_generator
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from generator.sampling import Sampling
 
 _HOMES = {
-    "Edit": "edit",
-    "Edited": "edit",
+    "Edit": "editing",
+    "Edited": "editing",
     "ExemplarClip": "exemplars",
     "Generated": "model",
     "Generator": "model",
     "Guidance": "guidance",
     "Prompt": "model",
     "Sampling": "sampling",
-    "edit": "edit",
+    "edit": "editing",
     "load_generator": "model",
     "parse_prompts": "prompts",
 }

@@ -69,7 +69,7 @@ class Generator:
         residual: ResidualTransformer,
         length: LengthEstimator,
         retrieval: Retrieval,
-        text_tower: str,
+        text_tower: str | TextTower,
         name: str,
         fingerprint: str,
         device: str = "cpu",
@@ -80,14 +80,13 @@ class Generator:
         self.length = length.to(device).eval()
         self.retrieval, self.name, self.fingerprint, self.device = retrieval, name, fingerprint, device
         self.spec = tokenizer.frames
-        self._text_tower = text_tower
-        self._tower: TextTower | None = None
+        self._tower = text_tower
 
     @property
     def tower(self) -> TextTower:
         """The sentence encoder, loaded on first use."""
-        if self._tower is None:
-            self._tower = load_text_tower(self._text_tower, self.device)
+        if isinstance(self._tower, str):
+            self._tower = load_text_tower(self._tower, self.device)
         return self._tower
 
     @property

@@ -58,13 +58,14 @@ class Draw:
 
 
 class Corpus:
-    """Items, sentences and neighbours of one split."""
+    """Items, sentences and neighbours of one split; ``own`` is the fingerprint of the tokenizer."""
 
     def __init__(
         self,
         clips: Sequence[Clip],
         *,
         tokenizer: Tokenizer,
+        own: str,
         tower: TextTower,
         encoder: DualEncoder,
         wordings: str = "",
@@ -86,13 +87,11 @@ class Corpus:
             cache / f"corpus-{key}.safetensors" if cache else None, names, self.clips, tower, encoder
         )
         self.longest = longest
-        frames = [x for _, x in pairs]
-        versions = []
-        for source in (frames, [mirror_frames(x, tokenizer.frames) for x in frames]):
-            versions.append([tokenizer.encode_frames([_from(x, start) for x in source]) for start in (0, SHIFT)])
+        key = digest((), self.clips, own)
+        versions = kept_tokens(cache / f"tokens-{key}.safetensors" if cache else None, [x for _, x in pairs], tokenizer)
         self.items = [
             Item(
-                tuple(tuple(phase[i] for phase in version) for version in versions),
+                ((versions[0][i], versions[1][i]), (versions[2][i], versions[3][i])),
                 *caption,
                 family_of(clip),
                 said_of(clip),
@@ -223,6 +222,27 @@ def kept(
         Sentence(p, words[end - n : end]) for p, n, end in zip(found["pooled"], found["lengths"], ends, strict=True)
     ]
     return sentences, found["spoken"], found["moved"]
+
+
+def kept_tokens(
+    path: Path | None, frames: Sequence[NDArray[np.float32]], tokenizer: Tokenizer
+) -> list[list[NDArray[np.int16]]]:
+    """Tokens [R, N, levels] of every clip: as it is in both phases, mirrored in both phases; from ``path`` if it is there."""
+    if path is not None and path.is_file():
+        found = load_file(path)
+        ends = np.cumsum(found["lengths"])
+        every = [found["tokens"][:, end - n : end] for n, end in zip(found["lengths"], ends, strict=True)]
+        return [every[i : i + len(frames)] for i in range(0, len(every), len(frames))]
+    versions = []
+    for source in (frames, [mirror_frames(x, tokenizer.frames) for x in frames]):
+        versions += [tokenizer.encode_frames([_from(x, start) for x in source]) for start in (0, SHIFT)]
+    if path is not None:
+        every = [x for version in versions for x in version]
+        tokens, lengths = np.concatenate(every, 1), np.array([x.shape[1] for x in every])
+        partial = path.with_name(path.name + ".partial")
+        save_file({"tokens": tokens, "lengths": lengths}, partial)
+        partial.replace(path)
+    return versions
 
 
 def nearest(

@@ -65,17 +65,17 @@ class MaskedTraining(TokenTraining):
 
 def read_corpora(config: TokenTraining) -> tuple[Corpus, Corpus]:
     """The train and validation corpus; neighbours of both come from the train split."""
-    tokenizer = load_tokenizer(Path(config.tokenizer))
+    tokenizer, own = load_tokenizer(Path(config.tokenizer)), fingerprint(Path(config.tokenizer))
     tower, encoder = load_text_tower(config.text_tower), load_encoder(config.encoder or None)
     cache = Path(config.out).parent
     cache.mkdir(parents=True, exist_ok=True)
     train = Corpus(
         read_clips(config.data, "train", config.sources, synthetic=config.synthetic, seed=config.seed),
-        tokenizer=tokenizer, tower=tower, encoder=encoder, wordings=config.wordings, cache=cache,
+        tokenizer=tokenizer, own=own, tower=tower, encoder=encoder, wordings=config.wordings, cache=cache,
     )  # fmt: skip
     held = Corpus(
         read_clips(config.data, "val", config.sources),
-        tokenizer=tokenizer, tower=tower, encoder=encoder, gallery=train, cache=cache,
+        tokenizer=tokenizer, own=own, tower=tower, encoder=encoder, gallery=train, cache=cache,
     )  # fmt: skip
     return train, held
 

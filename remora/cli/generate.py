@@ -215,7 +215,7 @@ def edit(
 ) -> None:
     """Make a range of seconds, some body parts, or a continuation of a motion anew; all else stays."""
     from generator import Edit, ExemplarClip
-    from generator.edit import check_parts
+    from generator.editing import check_parts
     from remora.engine import Engine
     from remora.results import folder_name, write_result
 
@@ -278,7 +278,7 @@ def parse_length(text: str | None) -> float | None:
 
 def parse_parts_from(pairs: Sequence[str] | None) -> dict[tuple[str, ...], str]:
     """``"left_leg,right_leg=a person kicks"`` as parts and sentence; RemoraError names the piece that is none."""
-    from generator.edit import check_parts
+    from generator.editing import check_parts
 
     found: dict[tuple[str, ...], str] = {}
     for pair in pairs or ():

@@ -4,13 +4,14 @@
   stand for are put back as they were, blended over a few frames at the seams.
 - Before, after, and closing a loop are ranges too: tokens are put in front, behind, or between the end and a second start.
 - Tokens are ``patch`` frames long, so a range grows to the next token; the real range is reported.
+- Of a long clip the models see windows, no longer than what they have learned from.
 - A frame tells the root's step since the one before: what follows an edited range goes on from where the edit ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from generator.errors import GeneratorError
 from generator.exemplars import ExemplarClip
 from generator.frames import clip_to_frames
-from generator.model import Generated, Generator, Prompt
+from generator.model import LONGEST_S, Generated, Generator, Prompt
 from generator.sampling import UNKNOWN, Progress, Sampling
 from motion import PARTS, Clip
 
@@ -101,14 +102,38 @@ def edit(
                 "parts can be made anew inside a clip, not put before or after it; drop the parts or the rest"
             )
         known, base, made = _extended(known, frames, new, patch)
-    prompt = Prompt(text=text or _caption(clip), seed=seed, exemplars=tuple(exemplars), known=known)
-    (result,) = generator.generate([prompt], sampling=sampling or Sampling(), progress=progress)
-    merged = put_back(base, result.frames, (made[0] * patch, made[1] * patch), _columns(generator, parts))
+    longest = round(LONGEST_S / generator.token_s)
+    for turn, (first, last) in enumerate(_windows(made, known.shape[1], longest)):
+        prompt = Prompt(text or _caption(clip), None, seed + turn, tuple(exemplars), known[:, first:last])
+        (result,) = generator.generate([prompt], sampling=sampling or Sampling(), progress=progress)
+        known[:, first:last] = result.tokens
+    (new_frames,) = generator.tokenizer.decode_ids([known])
+    merged = put_back(base, new_frames, (made[0] * patch, made[1] * patch), _columns(generator, parts))
     tail = known.shape[1] * patch - extra if not any(new) else known.shape[1] * patch
     if what.loop_s:  # the second start was only there to aim at
         tail = len(frames) + new[2] * patch
-    finished = generator.finish(prompt, merged[:tail], result.tokens, result.exemplars)
+    prompt = replace(prompt, seed=seed, known=None)
+    finished = generator.finish(prompt, merged[:tail], known.astype(np.int16), result.exemplars)
     return Edited(finished, made[0] * patch / spec.fps, min(made[1] * patch, tail) / spec.fps, parts or PARTS)
+
+
+def _windows(made: tuple[int, int], count: int, longest: int) -> list[tuple[int, int]]:
+    """Spans [first, last) of ``count`` tokens, at most ``longest`` each, that together hold those to be made.
+
+    One where it fits with what is around it; else one after the other, each seeing the end of the one before.
+    """
+    if count <= longest:
+        return [(0, count)]
+    around = longest // 4
+    if made[1] - made[0] + 2 * around <= longest:
+        first = min(max(0, (made[0] + made[1] - longest) // 2), count - longest)
+        return [(first, first + longest)]
+    spans, at = [], made[0]
+    while at < made[1]:
+        first = min(max(0, at - around), count - longest)
+        at = first + longest
+        spans.append((first, at))
+    return spans
 
 
 def put_back(
@@ -176,7 +201,9 @@ def _range(what: Edit, duration: float) -> tuple[float, float]:
 def _columns(generator: Generator, parts: tuple[str, ...]) -> NDArray[np.int64] | None:
     if not parts:
         return None
-    return np.unique(np.concatenate([generator.spec.part_columns[part] for part in parts]))
+    own = {part: set(columns.tolist()) for part, columns in generator.spec.part_columns.items()}
+    kept = set().union(*(columns for part, columns in own.items() if part not in parts))
+    return np.array(sorted(set().union(*(own[part] for part in parts)) - kept))  # what arms hang from stays
 
 
 def _caption(clip: Clip) -> str:
