@@ -165,19 +165,22 @@ def _extended(
     if sum(n > 0 for n in new) > 1:
         raise GeneratorError("put motion before, after, or close a loop: one at a time")
 
-    def gap(n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return np.full((ids.shape[0], n, ids.shape[2]), UNKNOWN), np.zeros((n * patch, frames.shape[1]), np.float32)
+    def gap(n: int, *around: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Tokens to be made, and what their seams blend into: the poses ``around`` held, each for its share."""
+        held = np.repeat(np.stack(around), n * patch // len(around), axis=0)
+        return np.full((ids.shape[0], n, ids.shape[2]), UNKNOWN), held
 
     count = ids.shape[1]
     if before:
-        empty, blank = gap(before)
-        return np.concatenate([empty, ids], 1), np.concatenate([blank, frames]), (0, before)
-    empty, blank = gap(after or loop)
+        empty, held = gap(before, frames[0])
+        return np.concatenate([empty, ids], 1), np.concatenate([held, frames]), (0, before)
     if after:
-        return np.concatenate([ids, empty], 1), np.concatenate([frames, blank]), (count, count + after)
+        empty, held = gap(after, frames[-1])
+        return np.concatenate([ids, empty], 1), np.concatenate([frames, held]), (count, count + after)
     aim = min(count, 4)
+    empty, held = gap(loop, frames[-1], frames[0])
     known = np.concatenate([ids, empty, ids[:, :aim]], 1)
-    return known, np.concatenate([frames, blank, frames[: aim * patch]]), (count, count + loop)
+    return known, np.concatenate([frames, held, frames[: aim * patch]]), (count, count + loop)
 
 
 def _tokens(seconds: float, generator: Generator) -> int:

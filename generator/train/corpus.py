@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,11 +210,7 @@ def kept(
             lengths = np.array([len(s.words) for s in sentences])
             states = np.concatenate([s.words for s in sentences]).astype(np.float16)
             pooled = np.stack([s.pooled for s in sentences])
-            partial = path.with_name(path.name + ".partial")
-            save_file(
-                {"pooled": pooled, "words": states, "lengths": lengths, "spoken": spoken, "moved": moved}, partial
-            )
-            partial.replace(path)
+            _keep({"pooled": pooled, "words": states, "lengths": lengths, "spoken": spoken, "moved": moved}, path)
         return sentences, spoken, moved
     found = load_file(path)
     ends = np.cumsum(found["lengths"])
@@ -238,10 +235,7 @@ def kept_tokens(
         versions += [tokenizer.encode_frames([_from(x, start) for x in source]) for start in (0, SHIFT)]
     if path is not None:
         every = [x for version in versions for x in version]
-        tokens, lengths = np.concatenate(every, 1), np.array([x.shape[1] for x in every])
-        partial = path.with_name(path.name + ".partial")
-        save_file({"tokens": tokens, "lengths": lengths}, partial)
-        partial.replace(path)
+        _keep({"tokens": np.concatenate(every, 1), "lengths": np.array([x.shape[1] for x in every])}, path)
     return versions
 
 
@@ -265,6 +259,12 @@ def family_of(clip: Clip) -> str:
 def said_of(clip: Clip) -> frozenset[str]:
     """What people said of a clip, lower case."""
     return frozenset(c.text.lower().strip(" .") for c in clip.captions if c.kind == "human")
+
+
+def _keep(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    save_file({name: np.ascontiguousarray(x) for name, x in arrays.items()}, partial)  # it writes memory, not order
+    partial.replace(path)
 
 
 def _from(x: NDArray[np.float32], start: int) -> NDArray[np.float32]:

@@ -49,14 +49,7 @@ class FakeTower:
         return np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
 
 
-@pytest.fixture(scope="session")
-def clips() -> list[Clip]:
-    """Procedural motion."""
-    return synthesise(24, seed=5)
-
-
-@pytest.fixture(scope="session")
-def tokenizer(clips: list[Clip]) -> Tokenizer:
+def tiny_tokenizer(clips: list[Clip]) -> Tokenizer:
     """Started codebooks, random weights."""
     torch.manual_seed(0)
     model = Tokenizer(TOKENS)
@@ -69,37 +62,46 @@ def tokenizer(clips: list[Clip]) -> Tokenizer:
     return model.eval()
 
 
-@pytest.fixture(scope="session")
-def masked(tokenizer: Tokenizer) -> MaskedTransformer:
-    """Its zero-initialised exemplar path is opened, so that everything has an effect."""
+def tiny_generator(tokenizer: Tokenizer) -> Generator:
+    """Random weights; the zero-initialised exemplar path is opened, so that everything has an effect."""
     torch.manual_seed(1)
     tower = FakeTower()
-    sizes = MaskedConfig(
-        width=32, layers=2, heads=2, row_width=16, row_layers=1, pooled=pooled_dim(tower), words=tower.dim
-    )
-    model = MaskedTransformer(sizes, tokenizer.config)
-    for block in model.backbone.blocks:
+    text = {"pooled": pooled_dim(tower), "words": tower.dim}
+    sizes = MaskedConfig(width=32, layers=2, heads=2, row_width=16, row_layers=1, **text)
+    masked = MaskedTransformer(sizes, tokenizer.config)
+    for block in masked.backbone.blocks:
         if block.exemplars is not None:
             torch.nn.init.normal_(block.exemplars.out.weight, std=0.2)
-    return model.eval()
-
-
-@pytest.fixture(scope="session")
-def residual(tokenizer: Tokenizer) -> ResidualTransformer:
-    """Random weights."""
-    torch.manual_seed(2)
-    tower = FakeTower()
-    sizes = ResidualConfig(width=32, layers=2, heads=2, pooled=pooled_dim(tower), words=tower.dim)
-    return ResidualTransformer(sizes, tokenizer.config).eval()
-
-
-@pytest.fixture(scope="session")
-def generator(tokenizer: Tokenizer, masked: MaskedTransformer, residual: ResidualTransformer) -> Generator:
-    """All of them together."""
     return Generator(
-        tokenizer=tokenizer, masked=masked, residual=residual, length=LengthEstimator(LengthConfig(pooled_dim(FakeTower()))),
-        retrieval=Retrieval(), text_tower=FakeTower(), name="tiny", fingerprint="0" * 32,
+        tokenizer=tokenizer, masked=masked,
+        residual=ResidualTransformer(ResidualConfig(width=32, layers=2, heads=2, **text), tokenizer.config),
+        length=LengthEstimator(LengthConfig(pooled_dim(tower))), retrieval=Retrieval(), text_tower=tower, name="tiny",
+        fingerprint="0" * 32,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[Clip]:
+    """Procedural motion."""
+    return synthesise(24, seed=5)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(clips: list[Clip]) -> Tokenizer:
+    """A tokenizer of random weights."""
+    return tiny_tokenizer(clips)
+
+
+@pytest.fixture(scope="session")
+def generator(tokenizer: Tokenizer) -> Generator:
+    """A generator of random weights."""
+    return tiny_generator(tokenizer)
+
+
+@pytest.fixture(scope="session")
+def masked(generator: Generator) -> MaskedTransformer:
+    """Its masked transformer."""
+    return generator.masked
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +111,7 @@ def exemplars(clips: list[Clip]) -> tuple[ExemplarClip, ...]:
 
 
 def save_generator(generator: Generator, folder: Path) -> Path:
-    """The folder :func:`generator.load_generator` reads; its sentences come from the shipped text tower's sizes."""
+    """The folder :func:`generator.load_generator` reads."""
     save_tokenizer(generator.tokenizer, folder / "tokenizer", {})
     own = {"tokenizer": fingerprint(folder / "tokenizer"), "text_tower": "minilm"}
     models = {"masked": generator.masked, "residual": generator.residual, "length": generator.length}
