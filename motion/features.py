@@ -3,6 +3,7 @@
 - 263 / 251, one row for every pair of frames: root yaw rate (half angles), root xz velocity, root height, joint positions,
   6D bone rotations of the format's own inverse kinematics, joint velocities, foot contacts; all but the root free of heading.
 - Positions alone carry the motion back (``features_to_joints``); the rotations have no twist and are not SMPL parameters.
+- 137 is 263 without its rotations, which are derived from the positions: half the columns of the same motion.
 - Rows number T - 1 for T poses: the last pose lives only in the last velocity.
 - A specification names its blocks, so that nobody counts columns; parts and mirroring are derived from the blocks.
 
@@ -13,7 +14,8 @@ against the published arrays; part split after AIGeeksGroup/ReMoMask ``Part_TMR`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,8 @@ Array = NDArray[np.floating[Any]]
 class FeatureSpec:
     """A feature vector: its skeleton, rate, width and where its blocks lie.
 
+    Without ``inverse_kinematics`` the rotation block is empty: the same motion in half the columns.
+
     ``rest`` [J, 3] are the bone directions that the format's inverse kinematics starts from, ``contact_step`` the squared
     metres (or units of the format) a foot may move in a frame and still count as planted.
     """
@@ -43,6 +47,7 @@ class FeatureSpec:
     chains: tuple[tuple[int, ...], ...]
     feet: tuple[int, int, int, int]  # left ankle, left toe, right ankle, right toe
     contact_step: float
+    inverse_kinematics: bool = True
 
     @property
     def joints(self) -> int:
@@ -51,8 +56,8 @@ class FeatureSpec:
 
     @property
     def dim(self) -> int:
-        """Width C: 4 + 3 (J - 1) + 6 (J - 1) + 3 J + 4."""
-        return 12 * self.joints - 1
+        """Width C: 4 + 3 (J - 1) + 6 (J - 1) + 3 J + 4, without rotations 6 (J - 1) less."""
+        return self.contacts.stop
 
     @property
     def positions(self) -> slice:
@@ -61,9 +66,9 @@ class FeatureSpec:
 
     @property
     def rotations(self) -> slice:
-        """Columns of the 6D rotations of joints 1.. ."""
+        """Columns of the 6D rotations of joints 1.., an empty slice where the format has none."""
         start = self.positions.stop
-        return slice(start, start + 6 * (self.joints - 1))
+        return slice(start, start + 6 * (self.joints - 1) * self.inverse_kinematics)
 
     @property
     def velocities(self) -> slice:
@@ -81,6 +86,11 @@ class FeatureSpec:
         """Columns that scale with speed: yaw rate, root velocity, joint velocities."""
         return np.asarray(np.r_[0:3, self.velocities], np.int64)
 
+    @cached_property
+    def mirror(self) -> MirrorColumns:
+        """How the columns change when left and right are exchanged."""
+        return _mirror_of(self)
+
 
 HUMANML3D_263 = FeatureSpec(
     name="humanml3d-263",
@@ -95,6 +105,7 @@ HUMANML3D_263 = FeatureSpec(
     feet=(7, 10, 8, 11),
     contact_step=0.002,
 )  # fmt: skip
+HUMANML3D_137 = replace(HUMANML3D_263, name="humanml3d-137", inverse_kinematics=False)
 KIT_251 = FeatureSpec(
     name="kit-251",
     skeleton=KIT_21,
@@ -109,7 +120,7 @@ KIT_251 = FeatureSpec(
     contact_step=0.05,
 )  # fmt: skip
 PART_FEATURES: Mapping[str, FeatureSpec] = {
-    spec.name: spec for spec in (HUMANML3D_263, KIT_251)
+    spec.name: spec for spec in (HUMANML3D_263, HUMANML3D_137, KIT_251)
 }  # split into body parts
 FEATURES: Mapping[str, FeatureSpec | Motion272] = {**PART_FEATURES, MOTION_272.name: MOTION_272}
 
@@ -152,7 +163,8 @@ def joints_to_features(
     out[:, 1:3] = root_step[:, [0, 2]]
     out[:, 3] = placed[:-1, 0, 1]
     out[:, spec.positions] = turn(local[:-1, 1:], -yaw[:-1, None]).reshape(rows, -1)
-    out[:, spec.rotations] = _bone_rotations(placed[:-1], yaw[:-1], spec).reshape(rows, -1)
+    if spec.inverse_kinematics:
+        out[:, spec.rotations] = _bone_rotations(placed[:-1], yaw[:-1], spec).reshape(rows, -1)
     out[:, spec.velocities] = turn(step, -yaw[:-1, None]).reshape(rows, -1)
     out[:, spec.contacts] = (step[:, spec.feet] ** 2).sum(-1) < spec.contact_step
     return out
@@ -224,7 +236,7 @@ def _bone_rotations(joints: Array, yaw: Array, spec: FeatureSpec) -> NDArray[np.
 
 
 def part_columns(spec: FeatureSpec) -> dict[str, NDArray[np.int64]]:
-    """For each body part the columns it reads: per joint position, rotation, velocity (12), then its foot contacts.
+    """For each body part the columns it reads: per joint position, rotation (if there), velocity, then its foot contacts.
 
     The root reads yaw rate, root velocity, height and its own velocity (7). The chest joint is read by three parts.
     """
@@ -247,7 +259,8 @@ def _joint_columns(joint: int, spec: FeatureSpec) -> NDArray[np.int64]:
     position = spec.positions.start + 3 * (joint - 1)
     rotation = spec.rotations.start + 6 * (joint - 1)
     velocity = spec.velocities.start + 3 * joint
-    return np.asarray(np.r_[position : position + 3, rotation : rotation + 6, velocity : velocity + 3], np.int64)
+    width = 6 * spec.inverse_kinematics
+    return np.asarray(np.r_[position : position + 3, rotation : rotation + width, velocity : velocity + 3], np.int64)
 
 
 def split_parts(features: Array, spec: FeatureSpec) -> dict[str, Array]:
@@ -282,6 +295,10 @@ class MirrorColumns:
 
 def mirror_columns(spec: FeatureSpec) -> MirrorColumns:
     """How the columns of ``spec`` change when left and right are exchanged (x negated)."""
+    return spec.mirror
+
+
+def _mirror_of(spec: FeatureSpec) -> MirrorColumns:
     twin = spec.skeleton.mirror_permutation
     permutation = np.arange(spec.dim)
     signs = np.ones(spec.dim, np.float32)
@@ -289,7 +306,7 @@ def mirror_columns(spec: FeatureSpec) -> MirrorColumns:
     for joint in range(1, spec.joints):
         own = _joint_columns(joint, spec)
         permutation[own] = _joint_columns(twin[joint], spec)
-        signs[own] = (-1, 1, 1, 1, -1, -1, -1, 1, 1, -1, 1, 1)
+        signs[own] = (-1, 1, 1, *((1, -1, -1, -1, 1, 1) if spec.inverse_kinematics else ()), -1, 1, 1)
     signs[spec.velocities.start] = -1
     start = spec.contacts.start
     permutation[start : start + 4] = np.r_[start + 2 : start + 4, start : start + 2]

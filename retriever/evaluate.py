@@ -6,6 +6,8 @@
 - New wording: sentences in ``retriever/data/paraphrases.csv``, written for this purpose and in no training text.
 - "Styles never trained" are styles of a source that its train split lacks; "persons never seen" are subjects that no train
   clip of the same folder has. Both need the train split's labels, nothing else of it.
+- Left or right, order of events: minimal pairs (``minimal_pairs``), on the folder's clips and on held-out synthetic ones.
+- "Classes never trained" are those the caller says both encoders were trained without.
 - Where a baseline is given, both are asked the same and the difference is bootstrapped in pairs.
 """
 
@@ -25,8 +27,11 @@ from numpy.typing import NDArray
 from encoders import DualEncoder, TextTowerError
 from encoders.text import load_text_tower
 from motion import Clip
+from motion.geometry import swap_sides
+from motion.synth import swap_order
 from retriever import protocols
 from retriever.errors import EvaluationError
+from retriever.minimal_pairs import MinimalPairs, limb_of, minimal_pairs, swap_sides_of_one, synthetic_clips
 from retriever.pair_protocols import LARGEST, PROTOCOLS, PairRow, pair_rows
 from retriever.pairs import PairedSplit, plain, read_split
 from retriever.protocols import Interval, Values
@@ -104,6 +109,7 @@ def evaluate_retrieval(
     baseline: DualEncoder | None = None,
     sources: Sequence[str] | None = None,
     chosen: Sequence[str] = ALL_PROTOCOLS,
+    untrained: Sequence[str] = (),
     caption_encoder: str = "minilm",
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -117,6 +123,7 @@ def evaluate_retrieval(
         sources: only clips of these.
         chosen: names of :data:`ALL_PROTOCOLS`. With all of them, those that the data does not support are left out and noted;
             with some, they are errors.
+        untrained: classes that training left out; they are asked about in a row of their own.
         caption_encoder: text tower that says which captions are alike.
         progress: told (stage, done, total).
 
@@ -141,7 +148,8 @@ def evaluate_retrieval(
         notes.append(f"classes: no clip of split {split!r} has a class_text; this needs labelled clips")
     elif CLASSES in chosen:
         embedded = [_Embedded(m, gallery, progress, label) for m, label in zip(models, labels, strict=False)]
-        rows = [row for question in questions(gallery) for row in question.rows(embedded)]
+        rows = [row for question in questions(gallery, untrained) for row in question.rows(embedded)]
+        rows += _synthetic_rows(models)
     wanted = [name for name in PROTOCOLS if name in chosen]
     if wanted:
         try:
@@ -322,7 +330,7 @@ TOP_METRICS = {"top-1": _top(1), "top-5": _top(5)}
 CAPTION_METRICS = {"R@1": _recall(1), "R@5": _recall(5), "R@10": _recall(10), "MedR": MEDIAN_RANK}
 
 
-def questions(gallery: Gallery) -> Iterator[Question]:
+def questions(gallery: Gallery, untrained: Sequence[str] = ()) -> Iterator[Question]:
     """Every question of the evaluation that the gallery has clips for."""
     everything = np.ones(len(gallery.clips), bool)
     names = sorted(gallery.texts)
@@ -340,6 +348,13 @@ def questions(gallery: Gallery) -> Iterator[Question]:
     yield from _style_questions(gallery, everything)
     if gallery.new_person.any():
         yield Question("persons never seen", plain, of_class, gallery.new_person, {"mAP": MEAN_AP})
+    new_class = np.isin(names, list(untrained))
+    if new_class.any():
+        yield Question("classes never trained", plain, of_class & new_class[:, None], everything, {"mAP": MEAN_AP})
+    said = [gallery.texts.get(name, "") for name in gallery.classes]
+    for limb in sorted({limb_of(text) for text in said if swap_sides(text) != text}):
+        ours = [text if limb_of(text) == limb else "" for text in said]
+        yield from _pair_questions(f"left or right, {limb}", minimal_pairs(ours, swap_sides))
     yield from _caption_questions(gallery)
 
 
@@ -384,6 +399,23 @@ def _style_questions(gallery: Gallery, everything: NDArray[np.bool_]) -> Iterato
     if gallery.new_style.any():
         only = relevant & gallery.new_style
         yield Question("styles never trained", sentences, only, everything, {"mAP": MEAN_AP})
+
+
+def _pair_questions(name: str, pairs: MinimalPairs | None) -> Iterator[Question]:
+    if pairs is not None:
+        metric = Metric(values=lambda scores, _: pairs.correct(scores), chance=lambda _: 0.5)
+        everything = np.ones(pairs.own.shape[1], bool)
+        yield Question(name, pairs.sentences, pairs.own, everything, {"right": metric}, candidates=True)
+
+
+def _synthetic_rows(models: Sequence[DualEncoder]) -> list[Row]:
+    """Sides and order of held-out synthetic clips: what happens in them is known, whatever the folder holds."""
+    gallery = Gallery(synthetic_clips(), set(), set())
+    embedded = [_Embedded(model, gallery, None, "") for model in models]
+    said = [clip.labels["class_text"] for clip in gallery.clips]
+    asked = {"left or right, synthetic": swap_sides_of_one, "order of two events, synthetic": swap_order}
+    pairs = {name: minimal_pairs(said, exchange) for name, exchange in asked.items()}
+    return [row for name, found in pairs.items() for q in _pair_questions(name, found) for row in q.rows(embedded)]
 
 
 def styled_sentence(sentence: str, style: str) -> str:

@@ -6,5 +6,6 @@
 """
 
 from motion.synth.compose import synthesise
+from motion.synth.words import swap_order
 
-__all__ = ["synthesise"]
+__all__ = ["swap_order", "synthesise"]

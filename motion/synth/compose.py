@@ -31,20 +31,21 @@ class _Part:
     frames: int
 
 
-def synthesise(n: int, *, seed: int, fps: float = 20.0) -> list[Clip]:
+def synthesise(n: int, *, seed: int, fps: float = 20.0, sequences: float = SEQUENCE_SHARE) -> list[Clip]:
     """``n`` clips of SMPL-22 motion, the same ones for the same seed.
 
     Every action of the repertoire comes up in turn. Labels: class_id, class_text, style, and ``events``: JSON
-    ``[[text, start_s, end_s], ...]`` of what happens when. Captions are of kind "template".
+    ``[[text, start_s, end_s], ...]`` of what happens when. Captions are of kind "template". A share ``sequences`` of the
+    clips has two actions one after the other.
     """
     rng = np.random.default_rng(seed)
     order = np.concatenate([rng.permutation(len(REPERTOIRE)) for _ in range(-(-max(n, 1) // len(REPERTOIRE)))])
-    return [_clip(i, REPERTOIRE[order[i]], np.random.default_rng([seed, i]), seed, fps) for i in range(n)]
+    return [_clip(i, REPERTOIRE[order[i]], np.random.default_rng([seed, i]), seed, fps, sequences) for i in range(n)]
 
 
-def _clip(number: int, entry: Entry, rng: np.random.Generator, seed: int, fps: float) -> Clip:
+def _clip(number: int, entry: Entry, rng: np.random.Generator, seed: int, fps: float, sequences: float) -> Clip:
     parts = [_perform(entry, rng, fps)]
-    if rng.random() < SEQUENCE_SHARE:
+    if rng.random() < sequences:
         second = REPERTOIRE[rng.integers(len(REPERTOIRE))]
         if second.class_id not in (entry.class_id, "stand_up") and entry.class_id != "sit_down":
             parts.append(_perform(second, rng, fps))

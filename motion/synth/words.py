@@ -191,3 +191,13 @@ def _twin(entry: Entry) -> Entry:
 
 REPERTOIRE: tuple[Entry, ...] = (*_ONE, *(e for left in _LEFT for e in (left, _twin(left))))
 SUBJECTS = ("a person", "someone", "a man", "a woman", "the person", "the figure")
+
+
+def swap_order(text: str) -> str:
+    """A caption of two events with the events exchanged, said by the same joiner; any other text as it is."""
+    subject = next((name for name in SUBJECTS if text.startswith(f"{name} ")), "")
+    for joiner in (" and then ", ", then "):
+        first, found, second = text.removeprefix(subject).strip().partition(joiner)
+        if subject and found and joiner not in second:
+            return f"{subject} {second}{joiner}{first}"
+    return text

@@ -73,6 +73,12 @@ def retrieval(
         typer.Option("--baseline", metavar="NAME|DIR", help="Encoder to compare with; default: the shipped control."),
     ] = None,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Measure the encoder alone.")] = False,
+    untrained: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--untrained", metavar="CLASS", help="Class that training left out; a row of its own. Repeatable."
+        ),
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
     debug: Debug = False,
@@ -95,7 +101,7 @@ def retrieval(
     with progress_bar("evaluate", quiet=as_json) as move:
         found = evaluate_retrieval(
             data, encoder=model, split=split, baseline=other, sources=source, chosen=chosen,
-            caption_encoder=caption_encoder, progress=move,
+            untrained=untrained or (), caption_encoder=caption_encoder, progress=move,
         )  # fmt: skip
     write_json(found.to_json()) if as_json else _write(found)
 

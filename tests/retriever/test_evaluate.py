@@ -28,7 +28,9 @@ class Knowing(FakeEncoder):
 
 def test_rows_of_an_encoder_that_knows_and_of_one_that_guesses(shared_data: Path) -> None:
     folder = shared_data / "actions" / "cmu-asf"
-    found = evaluate_retrieval(folder, encoder=Knowing(dim=256), baseline=FakeEncoder(dim=256), chosen=("classes",))
+    found = evaluate_retrieval(
+        folder, encoder=Knowing(dim=256), baseline=FakeEncoder(dim=256), chosen=("classes",), untrained=["wash_window"]
+    )
     rows = {(row.name, row.metric): row for row in found}
     perfect = rows["class_id, all", "mAP"]
     assert perfect.value.value == pytest.approx(1)
@@ -40,6 +42,10 @@ def test_rows_of_an_encoder_that_knows_and_of_one_that_guesses(shared_data: Path
     assert perfect.difference.value == pytest.approx(1 - perfect.baseline.value)
     assert all(row.value.low - 1e-9 <= row.value.value <= row.value.high + 1e-9 for row in found)
     assert {"human captions", "new wording"} <= {row.name for row in found}
+    assert rows["classes never trained", "mAP"].queries == 1
+    sides = [row for name, row in ((r.name, r) for r in found) if name.startswith(("left or right", "order of"))]
+    assert {row.name.split(", ")[1] for row in sides} == {"paths", "synthetic"}
+    assert all(row.value.value == 1 and row.baseline is not None and row.baseline.value < 1 for row in sides)
     data = found.to_json()
     assert len(data["rows"]) == len(found.rows)
     assert "nan" not in str([row["value"] for row in data["rows"]])
