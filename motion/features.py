@@ -57,7 +57,7 @@ class FeatureSpec:
     @property
     def dim(self) -> int:
         """Width C: 4 + 3 (J - 1) + 6 (J - 1) + 3 J + 4, without rotations 6 (J - 1) less."""
-        return self.contacts.stop
+        return int(self.contacts.stop)
 
     @property
     def positions(self) -> slice:

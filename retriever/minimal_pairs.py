@@ -35,7 +35,7 @@ class MinimalPairs:
         """For every clip that has a pair [M], 1 where its own sentence scores higher, 1/2 for a tie; ``scores`` [Q, N]."""
         rows, columns = np.nonzero(self.own)
         own, other = scores[rows, columns], scores[self.twin[rows], columns]
-        return (own > other) + 0.5 * (own == other)
+        return np.asarray((own > other) + 0.5 * (own == other), np.float64)
 
 
 def minimal_pairs(sentences: Sequence[str], exchange: Callable[[str], str]) -> MinimalPairs | None:
