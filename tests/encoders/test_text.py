@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from encoders import TextTowerError
+from encoders.bert import load_bert
 from encoders.text import lexical_features, load_text_tower, minilm_folder
 
 needs_minilm = pytest.mark.skipif(minilm_folder() is None, reason="the sentence-encoder wheel is not installed")
@@ -31,6 +34,54 @@ def test_lexical_features_see_the_side_that_the_sentence_vector_blurs() -> None:
     features = lexical_features([left, right])
     assert features[0, :2].tolist() == [1.0, 0.0]
     assert features[1, :2].tolist() == [0.0, 1.0]
+
+
+def tiny_bert(folder: Path) -> Path:
+    """A BERT of a few thousand parameters, written by transformers' own classes."""
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=50, hidden_size=24, num_hidden_layers=3, num_attention_heads=4, intermediate_size=40,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_bert_in_torch_layers_equals_the_published_implementation(tmp_path: Path) -> None:
+    import torch
+    from transformers import BertModel
+
+    theirs = BertModel.from_pretrained(tiny_bert(tmp_path)).eval()
+    ours = load_bert(tmp_path)
+    ids = torch.randint(0, 50, (5, 17), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(17) < torch.tensor([17, 3, 9, 1, 16])[:, None]).long()
+    with torch.inference_mode():
+        expected = theirs(input_ids=ids, attention_mask=mask).last_hidden_state
+        np.testing.assert_allclose(ours(ids, mask)[mask > 0], expected[mask > 0], atol=2e-6)
+
+
+def test_bert_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    weights = tiny_bert(tmp_path) / "model.safetensors"
+    tensors = load_file(weights)
+    for lacking in ("embeddings.LayerNorm.bias", "encoder.layer.1.attention.self.key.weight"):
+        save_file({name: t for name, t in tensors.items() if name != lacking}, weights)
+        with pytest.raises(TextTowerError, match="install the package again"):
+            load_bert(tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(TextTowerError, match=r"config\.json"):
+        load_bert(tmp_path)
+
+
+@needs_minilm
+def test_a_sentence_is_embedded_without_the_import_of_transformers() -> None:
+    program = (
+        "import sys; from encoders.text import load_text_tower; load_text_tower('minilm').encode(['walk']);"
+        "assert not {'transformers', 'torch._dynamo'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
 
 
 def tiny_clip(folder: Path) -> Path:
