@@ -121,17 +121,15 @@ KIT_251 = FeatureSpec(
 )  # fmt: skip
 PART_FEATURES: Mapping[str, FeatureSpec] = {
     spec.name: spec for spec in (HUMANML3D_263, HUMANML3D_137, KIT_251)
-}  # split into body parts
+}  # what the encoders and the generator read
 FEATURES: Mapping[str, FeatureSpec | Motion272] = {**PART_FEATURES, MOTION_272.name: MOTION_272}
 
 
 def part_features(name: str) -> FeatureSpec:
-    """The format called ``name`` if it splits into body parts; FeatureError with those that do otherwise."""
-    spec = FEATURES.get(name)
-    if not isinstance(spec, FeatureSpec):
-        known = ", ".join(n for n, s in FEATURES.items() if isinstance(s, FeatureSpec))
-        raise FeatureError(f"features {name!r} do not split into body parts; use one of {known}")
-    return spec
+    """The format called ``name`` among those that models of body parts read; FeatureError with their names otherwise."""
+    if name not in PART_FEATURES:
+        raise FeatureError(f"no model of body parts reads features {name!r}; use one of {', '.join(PART_FEATURES)}")
+    return PART_FEATURES[name]
 
 
 def joints_to_features(
@@ -235,51 +233,59 @@ def _bone_rotations(joints: Array, yaw: Array, spec: FeatureSpec) -> NDArray[np.
 # ---- parts -------------------------------------------------------------------------------------------------------
 
 
-def part_columns(spec: FeatureSpec) -> dict[str, NDArray[np.int64]]:
+def part_columns(spec: FeatureSpec | Motion272) -> dict[str, NDArray[np.int64]]:
     """For each body part the columns it reads: per joint position, rotation (if there), velocity, then its foot contacts.
 
-    The root reads yaw rate, root velocity, height and its own velocity (7). The chest joint is read by three parts.
+    The root reads what moves the whole body: of 263 and 251 yaw rate, root velocity, height and its own velocity (7), of 272
+    root velocity and heading change beside its joint's own (20). The chest joint is read by three parts.
     """
     columns: dict[str, NDArray[np.int64]] = {}
     for part in PARTS:
-        joints = spec.skeleton.parts[part]
+        picked = [_joint_columns(joint, spec) for joint in spec.skeleton.parts[part]]
         if part == "root":
-            picked = [np.arange(4), np.arange(spec.velocities.start, spec.velocities.start + 3)]
-        else:
-            picked = [_joint_columns(joint, spec) for joint in joints]
-        if part == "left_leg":
-            picked.append(np.arange(spec.contacts.start, spec.contacts.start + 2))
-        if part == "right_leg":
-            picked.append(np.arange(spec.contacts.start + 2, spec.contacts.stop))
+            picked = [_root_columns(spec)]
+        if isinstance(spec, FeatureSpec) and part in ("left_leg", "right_leg"):
+            start = spec.contacts.start + 2 * (part == "right_leg")
+            picked.append(np.arange(start, start + 2))
         columns[part] = np.concatenate(picked)
     return columns
 
 
-def _joint_columns(joint: int, spec: FeatureSpec) -> NDArray[np.int64]:
-    position = spec.positions.start + 3 * (joint - 1)
-    rotation = spec.rotations.start + 6 * (joint - 1)
+def _root_columns(spec: FeatureSpec | Motion272) -> NDArray[np.int64]:
+    if isinstance(spec, Motion272):
+        return np.concatenate([np.arange(8), _joint_columns(0, spec)])
+    return np.asarray(np.r_[0:4, spec.velocities.start : spec.velocities.start + 3], np.int64)
+
+
+def _joint_columns(joint: int, spec: FeatureSpec | Motion272) -> NDArray[np.int64]:
+    """Columns of a joint's position, rotation (if there) and velocity; only 272 has the first two of the root, too."""
+    row = joint if isinstance(spec, Motion272) else joint - 1
+    position, rotation = spec.positions.start + 3 * row, spec.rotations.start + 6 * row
     velocity = spec.velocities.start + 3 * joint
-    width = 6 * spec.inverse_kinematics
+    width = 6 if isinstance(spec, Motion272) or spec.inverse_kinematics else 0
     return np.asarray(np.r_[position : position + 3, rotation : rotation + width, velocity : velocity + 3], np.int64)
 
 
-def split_parts(features: Array, spec: FeatureSpec) -> dict[str, Array]:
+def split_parts(features: Array, spec: FeatureSpec | Motion272) -> dict[str, Array]:
     """``features`` [..., T, C] as one array [..., T, w] a part."""
     return {part: features[..., columns] for part, columns in part_columns(spec).items()}
 
 
-def merge_parts(parts: Mapping[str, Array], spec: FeatureSpec) -> Array:
-    """The inverse of ``split_parts``; the chest's three copies are averaged."""
-    columns = part_columns(spec)
-    some = next(iter(parts.values()))
-    total = np.zeros((*some.shape[:-1], spec.dim), some.dtype)
-    count = np.zeros(spec.dim, some.dtype)
-    for part, values in parts.items():
-        total[..., columns[part]] += values
-        count[columns[part]] += 1
-    if (count == 0).any():
-        raise FeatureError(f"merging needs all parts, {', '.join(p for p in PARTS if p not in parts)} is missing")
-    return total / count
+def merge_parts(parts: Mapping[str, Array], spec: FeatureSpec | Motion272) -> Array:
+    """The inverse of ``split_parts``, to the last bit; where the chest's three copies differ, their mean.
+
+    Raises:
+        FeatureError: a part is missing.
+    """
+    if missing := [part for part in PARTS if part not in parts]:
+        raise FeatureError(f"merging needs all parts, {', '.join(missing)} is missing")
+    some = parts[PARTS[0]]
+    merged = np.zeros((*some.shape[:-1], spec.dim), some.dtype)
+    seen = np.zeros(spec.dim, some.dtype)
+    for part, columns in part_columns(spec).items():
+        seen[columns] += 1
+        merged[..., columns] += (parts[part] - merged[..., columns]) / seen[columns]  # running mean: equal copies stay exact
+    return merged
 
 
 # ---- mirroring ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ Source: Li-xingXiao/272-dim-Motion-Representation ``representation_272.py``, re-
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,15 @@ ROOT, HEADING, POSITIONS, VELOCITIES, ROTATIONS = (
 
 @dataclass(frozen=True)
 class Motion272:
-    """The 272 format: see the module docstring."""
+    """The 272 format: see the module docstring. Blocks of joints hold all 22, the root's first."""
 
     name: str = "motion-272"
     skeleton: Skeleton = SMPL_22
     fps: float = 30.0
     dim: int = 272
+    positions: ClassVar[slice] = POSITIONS
+    velocities: ClassVar[slice] = VELOCITIES
+    rotations: ClassVar[slice] = ROTATIONS
 
 
 MOTION_272 = Motion272()

@@ -23,6 +23,7 @@ from motion.features import (
 )
 from motion.features_272 import (
     MOTION_272,
+    Motion272,
     change_to_heading,
     heading_is_absolute,
     heading_to_change,
@@ -79,17 +80,39 @@ def test_decoding_undoes_encoding(spec: FeatureSpec) -> None:
         np.testing.assert_allclose(back, to_canonical(joints, spec.skeleton)[:-1], atol=1e-5)
 
 
-@pytest.mark.parametrize("spec", [HUMANML3D_263, KIT_251], ids=lambda s: s.name)
-def test_merging_undoes_splitting(spec: FeatureSpec) -> None:
-    features = np.random.default_rng(0).normal(size=(2, 7, spec.dim))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spec", FEATURES.values(), ids=lambda s: s.name)
+def test_merging_undoes_splitting_to_the_last_bit(spec: FeatureSpec | Motion272, dtype: type) -> None:
+    features = np.random.default_rng(0).normal(size=(2, 7, spec.dim)).astype(dtype)
     parts = split_parts(features, spec)
     assert tuple(parts) == PARTS
-    widths = {"humanml3d-263": [7, 50, 50, 60, 60, 60], "kit-251": [7, 62, 62, 48, 48, 48]}[spec.name]
-    assert [parts[p].shape[-1] for p in PARTS] == widths
-    np.testing.assert_allclose(merge_parts(parts, spec), features, rtol=1e-12)
+    widths = {"humanml3d-263": [7, 50, 50, 60, 60, 60], "kit-251": [7, 62, 62, 48, 48, 48]}
+    assert [parts[p].shape[-1] for p in PARTS] == widths.get(spec.name, [20, 48, 48, 60, 60, 60])
+    np.testing.assert_array_equal(merge_parts(parts, spec), features)
     assert set(np.concatenate(list(part_columns(spec).values()))) == set(range(spec.dim))
     with pytest.raises(FeatureError, match="root"):
         merge_parts({p: v for p, v in parts.items() if p != "root"}, spec)
+
+
+@pytest.mark.parametrize("spec", FEATURES.values(), ids=lambda s: s.name)
+def test_copies_of_the_chest_that_differ_are_averaged(spec: FeatureSpec | Motion272) -> None:
+    parts = split_parts(np.zeros((3, spec.dim)), spec)
+    chest = part_columns(spec)["backbone"]
+    shared = np.isin(chest, part_columns(spec)["left_arm"])
+    parts["backbone"] = parts["backbone"] + 3.0
+    merged = merge_parts(parts, spec)
+    np.testing.assert_allclose(merged[:, chest[shared]], 1.0)
+    np.testing.assert_allclose(merged[:, chest[~shared]], 3.0)
+
+
+def test_a_part_reads_its_own_joints_alone() -> None:
+    for spec in (HUMANML3D_263, MOTION_272):
+        joints = synthesise(1, seed=3)[0].joints
+        moved = joints.copy()
+        moved[:, 20] += (0.01, 0.02, 0.03)  # the left wrist
+        before, after = (split_parts(joints_to_features(j, spec), spec) for j in (joints, moved))
+        changed = {part for part in PARTS if not np.allclose(before[part], after[part], atol=1e-7)}
+        assert changed == {"left_arm"}, spec.name
 
 
 @pytest.mark.parametrize("spec", [HUMANML3D_263, KIT_251], ids=lambda s: s.name)
