@@ -138,7 +138,7 @@ class Library:
                 f"there is no library at {files.root}; make one with: remora index SOURCE --library {files.root}"
             )
         if not files.is_folder(""):
-            raise FormatError(f"{files.root} is a file, not the folder of a library")
+            raise FormatError(f"{files.root} is a file, not the folder of a library; give another path")
         try:
             data = files.read(CARD)
         except FileNotFoundError:

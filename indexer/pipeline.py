@@ -2,6 +2,7 @@
 
 - Takes whose stamp the library knows are skipped unread. A take that was read but did not change in content keeps its
   vectors: only its stamp is renewed.
+- Captions of an earlier caption file stay while their take does not change: a run need not name them again.
 - All clips of a take are committed together, a version every :data:`COMMIT_CLIPS` clips: what a run was interrupted in
   stays at the last version, and the next run goes on from there.
 - Memory holds one uncommitted version's clips and a short record a take, however many clips there are.
@@ -16,12 +17,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import DualEncoder
+from encoders import DualEncoder, EncoderSpec
 from indexer.errors import NothingIndexed
 from indexer.report import IndexReport, Progress, Rejected
 from indexer.rows import StampedClip, caption_table, frame_block, row_table, with_ids
@@ -33,6 +35,7 @@ from motion import Clip, MotionError, TakeRef
 COMMIT_CLIPS = 1024
 COMMIT_BYTES = 128 << 20  # of joints
 NOTHING = KnownTake(stamp="", split="")
+CAPTIONED = " captions "  # in a stamp, before the mark of what a caption file said
 TEXTS_KEPT = 8192  # sentences whose vectors are remembered: class sentences repeat
 
 
@@ -55,7 +58,7 @@ def index(
     Args:
         sources: motion files, or folders of any layout :func:`motion.open_source` knows.
         library: folder of the library, created at the first commit.
-        encoder: embeds clips and captions, or a function that loads what does, called when all sources could be opened;
+        encoder: embeds clips and captions, or a function that loads what does, called when there is something to embed;
             a library holds vectors of one encoder only.
         captions: a file of captions for the takes of the sources.
         split: index only takes of this split.
@@ -79,14 +82,12 @@ def index(
         target = Target(Path(library))
         snapshot = target.snapshot()
         known = known_takes(snapshot, opened)
-    with _timed(seconds, "load"):
-        model = encoder() if callable(encoder) else encoder
-        if snapshot is not None:
-            check_encoder(snapshot, model.spec, target.path)
     run = _Run(
-        encoder=model, target=target, rule=rule or SpanRule(), batch_clips=batch_clips, known=known, seconds=seconds,
+        load=encoder, target=target, rule=rule or SpanRule(), batch_clips=batch_clips, known=known, seconds=seconds,
         total=sum(len(source) for source in opened), progress=progress,
     )  # fmt: skip
+    if not callable(encoder):
+        _ = run.encoder  # at hand: say at once if it is not the library's
     for source in opened:
         for key, ref in source.takes():
             run.take(source, key, ref)
@@ -101,7 +102,7 @@ def index(
         )
     return IndexReport(
         library=str(library), version=target.version, added=run.added, replaced=run.replaced, unchanged=run.unchanged,
-        removed=run.removed, missing=tuple(sorted(gone)), rejected=tuple(run.rejected),
+        removed=run.removed, missing=tuple(sorted(gone)), uncaptioned=tuple(run.uncaptioned), rejected=tuple(run.rejected),
         sources=tuple(_card(source) for source in opened), seconds={key: round(s, 3) for key, s in seconds.items()},
     )  # fmt: skip
 
@@ -125,7 +126,7 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 class _Run:
     """The state of one indexing run: clips waiting to be committed, and what was done so far."""
 
-    encoder: DualEncoder
+    load: DualEncoder | Callable[[], DualEncoder]
     target: Target
     rule: SpanRule
     batch_clips: int
@@ -138,17 +139,31 @@ class _Run:
     stale: list[str] = field(default_factory=list)  # ids of earlier spans of takes that are cut otherwise now
     texts: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
+    uncaptioned: list[str] = field(default_factory=list)
     done: int = 0
     added: int = 0
     replaced: int = 0
     unchanged: int = 0
     removed: int = 0
 
+    @cached_property
+    def encoder(self) -> DualEncoder:
+        """The encoder, loaded at the first clip that has to be embedded.
+
+        Raises:
+            EncoderMismatch: the library holds vectors of another.
+        """
+        with _timed(self.seconds, "load"):
+            encoder = self.load() if callable(self.load) else self.load
+        if (snapshot := self.target.snapshot()) is not None:
+            check_encoder(snapshot, encoder.spec, self.target.path)
+        return encoder
+
     def take(self, source: NamedSource, key: str, ref: TakeRef) -> None:
         """Read one take unless the library has it as it is, and commit when enough is waiting."""
-        stamp = f"{ref.stamp}:{self.rule.mark}"
+        stamp = f"{ref.stamp}:{self.rule.mark}" + (CAPTIONED + ref.caption_mark if ref.caption_mark else "")
         known = self.known.get(key)
-        if known is not None and known.stamp == stamp:
+        if known is not None and stamp in (known.stamp, known.stamp.partition(CAPTIONED)[0]):
             self.unchanged += len(known.ids)
         else:
             with _timed(self.seconds, "read"):
@@ -157,6 +172,8 @@ class _Run:
                 self.waiting += [StampedClip(clip, stamp, str(source.folder)) for clip in spans]
                 self.waiting_bytes += sum(clip.joints.nbytes for clip in spans)
                 if known is not None:
+                    if CAPTIONED in known.stamp and not ref.caption_mark:
+                        self.uncaptioned.append(key)
                     self.stale += sorted(set(known.ids) - {clip.clip_id for clip in spans})
         self.done += 1
         if len(self.waiting) >= COMMIT_CLIPS or self.waiting_bytes >= COMMIT_BYTES:
@@ -182,11 +199,11 @@ class _Run:
         if not self.waiting and not self.stale:
             return
         clips = self.waiting
-        with _timed(self.seconds, "embed"):
-            vectors = self._vectors([item.clip for item in clips])
+        vectors = self._vectors([item.clip for item in clips]) if clips else {}
+        note = f"index: {len(clips)} clips" if clips else f"prune: {len(self.stale)} clips"
         with _timed(self.seconds, "commit"):
-            library = self.target.library(self.encoder.spec)
-            with library.begin(note=f"index: {len(clips)} clips") as transaction:
+            library = self.target.library(lambda: self.encoder.spec)
+            with library.begin(note=note) as transaction:
                 if clips:
                     blocks = [frame_block(item.clip) for item in clips]
                     transaction.upsert(row_table(clips), caption_table(clips), vectors, blocks)
@@ -206,7 +223,11 @@ class _Run:
 
     def _vectors(self, clips: Sequence[Clip]) -> dict[str, NDArray[np.float32]]:
         """Unit vectors [N, D] of every space of the library: clips, their parts, and their captions in clip order."""
-        spec = self.encoder.spec
+        encoder = self.encoder  # its loading is timed on its own
+        with _timed(self.seconds, "embed"):
+            return self._embedded(encoder.spec, clips)
+
+    def _embedded(self, spec: EncoderSpec, clips: Sequence[Clip]) -> dict[str, NDArray[np.float32]]:
         vectors = {f"motion/{part}": np.zeros((len(clips), spec.dim), np.float32) for part in ("whole", *spec.parts)}
         vectors["text/whole"] = self._sentences([caption.text for clip in clips for caption in clip.captions])
         stored = self._stored(clips)

@@ -26,7 +26,8 @@ class IndexReport:
     """The outcome of :func:`indexer.index`. Counts are of clips, ``missing`` and ``rejected`` of takes.
 
     ``missing`` names takes that the library has and the source no longer: still in the library, or counted in
-    ``removed`` when they were pruned. ``seconds`` maps the stages list, load, read, embed and commit to wall time.
+    ``removed`` when they were pruned. ``uncaptioned`` names takes that changed and thereby lost what an earlier caption
+    file said of them. ``seconds`` maps the stages list, load, read, embed and commit to wall time.
     """
 
     library: str
@@ -36,6 +37,7 @@ class IndexReport:
     unchanged: int = 0
     removed: int = 0
     missing: tuple[str, ...] = ()
+    uncaptioned: tuple[str, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     sources: tuple[Mapping[str, Any], ...] = ()  # path, kind, dataset and number of takes of each source
     seconds: Mapping[str, float] = field(default_factory=dict)

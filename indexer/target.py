@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +80,10 @@ class Target:
         """The newest version, 0 while there is no library."""
         return self._library.latest if self._library else 0
 
-    def library(self, spec: EncoderSpec) -> Library:
-        """The library, created now for vectors of ``spec`` if it was not there."""
+    def library(self, spec_of: Callable[[], EncoderSpec]) -> Library:
+        """The library, created now for vectors of the encoder that ``spec_of`` tells if it was not there."""
         if self._library is None:
+            spec = spec_of()
             self._library = Library.create(self.path, spaces=spaces_of(spec), encoder=encoder_card(spec))
         return self._library
 

@@ -284,7 +284,9 @@ def merge_parts(parts: Mapping[str, Array], spec: FeatureSpec | Motion272) -> Ar
     seen = np.zeros(spec.dim, some.dtype)
     for part, columns in part_columns(spec).items():
         seen[columns] += 1
-        merged[..., columns] += (parts[part] - merged[..., columns]) / seen[columns]  # running mean: equal copies stay exact
+        merged[..., columns] += (parts[part] - merged[..., columns]) / seen[
+            columns
+        ]  # running mean: equal copies stay exact
     return merged
 
 

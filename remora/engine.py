@@ -119,7 +119,8 @@ class Engine:
         if self._at is not None:
             raise RemoraError(f"this is version {self._at}, which does not change; index into {self.path} as it is now")
         try:
-            return index(sources, self.path, encoder=lambda: self.encoder, **options)
+            encoder = self.encoder if self._wanted is not None else lambda: self.encoder
+            return index(sources, self.path, encoder=encoder, **options)
         finally:
             self.refresh()
 
@@ -299,19 +300,23 @@ class StoredVectors:
 
 
 def clean_text(text: str) -> str:
-    """A sentence that can be embedded: blanks joined, cut after the last word within :data:`LONGEST_TEXT` characters.
+    """A sentence that can be embedded, its blanks joined.
 
     Raises:
-        RemoraError: the text is empty, or has no letter or digit (only emoji, only punctuation).
+        RemoraError: the text is empty, has no letter or digit (only emoji, only punctuation), or is longer than
+            :data:`LONGEST_TEXT` characters: the encoder would not read most of it.
     """
     joined = " ".join(text.split())
     if not joined:
         raise RemoraError("the query is empty; say what to look for, e.g. 'a person waves'")
     if not any(character.isalnum() for character in joined):
         raise RemoraError(f"the query {joined[:40]!r} has no word in it; say in words what to look for")
-    if len(joined) <= LONGEST_TEXT:
-        return joined
-    return joined[: LONGEST_TEXT + 1].rpartition(" ")[0] or joined[:LONGEST_TEXT]
+    if len(joined) > LONGEST_TEXT:
+        raise RemoraError(
+            f"the query {joined[:20]!r}... has {len(joined.split())} words and {len(joined)} characters, "
+            f"more than {LONGEST_TEXT}; say it in a sentence or two"
+        )
+    return joined
 
 
 def read_clip(motion: Clip | Path | str, *, joint_map: Path | None = None) -> Clip:

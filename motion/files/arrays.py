@@ -139,10 +139,15 @@ def clip_of_array(
     )
 
 
+def assumed_fps(skeleton: Skeleton) -> float:
+    """The rate joints of ``skeleton`` are read at from a file that states none: that of the field's data sets."""
+    return ASSUMED_FPS[skeleton.name]
+
+
 def _rate(fps: float | None, skeleton: Skeleton) -> tuple[float, dict[str, str]]:
     if fps is not None:
         return fps, {}
-    assumed = ASSUMED_FPS[skeleton.name]
+    assumed = assumed_fps(skeleton)
     return assumed, {"frame_rate": f"{assumed:g} fps assumed: the file does not say"}
 
 

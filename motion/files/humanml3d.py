@@ -6,13 +6,13 @@
 - ``texts/<id>.txt`` has a caption a line, ``sentence#word/POS ...#start#end``; from = to = 0 or NaN is the whole clip.
 - Split files (``train.txt``, ``val.txt``, ``test.txt``; ``all.txt`` for the rest) name ids. Ids that are listed but not
   there are one rejected take a split file, not thousands.
-- An id that begins with M is the mirror image of the one without.
+- An id that is another one, or digits, behind an M is the mirror image of that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,7 @@ def humanml3d_takes(folder: Path) -> Iterator[TakeRef]:
         yield TakeRef(
             take=name, stamp=file_stamp(path, text, extra=of_id.get(name, "")), path=path, kind=kind,
             split=of_id.get(name, ""), names=(name,), loose_names=(name, path.name),
-            reader=partial(_read, path, text, fps, of_id.get(name, "")),
+            reader=partial(_read, path, text, fps, of_id.get(name, ""), _mirror_of(name, arrays)),
         )  # fmt: skip
     for split, ids in splits.items():
         absent = [name for name in ids if name not in arrays]
@@ -101,13 +101,19 @@ def _splits(folder: Path) -> dict[str, list[str]]:
     return splits
 
 
-def _read(path: Path, text: Path, fps: float, split: str) -> list[Clip]:
+def _mirror_of(name: str, ids: Container[str]) -> str:
+    """The id that ``name`` is the mirror image of; empty when it is none."""
+    other = name[1:]
+    return other if name.startswith("M") and (other.isdigit() or other in ids) else ""
+
+
+def _read(path: Path, text: Path, fps: float, split: str, mirror_of: str) -> list[Clip]:
     captions = parse_texts(decode_names(read_bytes(text, "captions", MAX_TEXT_BYTES)), text) if _holds(text) else ()
     clip = clip_of_array(read_npy_array(path), path, fps=fps, captions=captions)
     captions = tuple(_clamped(caption, clip.duration_s) for caption in clip.captions)
-    mirrored = path.stem.startswith("M") and path.stem[1:].isalnum()
-    notes = {**clip.source.notes, **({"mirror_of": path.stem[1:]} if mirrored else {})}
-    return [with_source(replace(clip, captions=captions), split=split, mirrored=mirrored, notes=notes, take="")]
+    notes = {**clip.source.notes, **({"mirror_of": mirror_of} if mirror_of else {})}
+    clip = replace(clip, captions=captions)
+    return [with_source(clip, split=split, mirrored=bool(mirror_of), notes=notes, take="")]
 
 
 def _holds(text: Path) -> bool:

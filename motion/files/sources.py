@@ -203,8 +203,8 @@ def _add_captions(takes: Sequence[TakeRef], file: Path) -> list[TakeRef]:
 
 
 def _captioned(take: TakeRef, captions: tuple[Caption, ...]) -> TakeRef:
-    mark = hashlib.blake2b(f"{take.stamp}{captions!r}".encode(), digest_size=16).hexdigest()
-    return replace(take, stamp=mark, reader=partial(_read_captioned, take, captions))
+    mark = hashlib.blake2b(repr(captions).encode(), digest_size=16).hexdigest()
+    return replace(take, caption_mark=mark, reader=partial(_read_captioned, take, captions))
 
 
 def _read_captioned(take: TakeRef, captions: tuple[Caption, ...]) -> list[Clip]:

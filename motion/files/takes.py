@@ -21,7 +21,7 @@ class TakeRef:
 
     ``take`` is a name that is stable inside the source, ``stamp`` a mark that changes when the take's content may have,
     ``kind`` the format, ``split`` its split where the source knows one. ``names`` are exact names under which a caption
-    file may call it, ``loose_names`` shorter ones.
+    file may call it, ``loose_names`` shorter ones; ``caption_mark`` is a mark of what such a file said, empty without one.
     """
 
     take: str
@@ -29,6 +29,7 @@ class TakeRef:
     path: Path
     kind: str = "file"
     split: str = ""
+    caption_mark: str = ""
     names: tuple[str, ...] = field(default=(), repr=False)
     loose_names: tuple[str, ...] = field(default=(), repr=False)
     reader: Callable[[], list[Clip]] = field(default=list, repr=False, compare=False)

@@ -16,8 +16,8 @@ def classify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Motion files.")],
     labels: Annotated[str, typer.Option("--labels", help='Labels, separated by commas: "walk,run,wave".')],
     template: Annotated[
-        str | None, typer.Option("--template", help='Sentence around each label: "a person {}".')
-    ] = None,
+        str, typer.Option("--template", help='Sentence around each label; "{}" takes labels as they are.')
+    ] = "a person {}",
     encoder: EncoderName = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -29,10 +29,10 @@ def classify(
     """
     from remora.engine import Engine
 
-    names = [name.strip() for name in labels.split(",") if name.strip()]
-    if len(set(names)) < 2:
+    names = list(dict.fromkeys(name.strip() for name in labels.split(",") if name.strip()))
+    if len(names) < 2:
         raise RemoraError(f"--labels {labels!r} names fewer than two labels; separate them by commas")
-    if template is not None and "{}" not in template:
+    if "{}" not in template:
         raise RemoraError(f"--template {template!r} has no {{}} for the label; write e.g. 'a person {{}}'")
     engine = Engine(Path("library"), encoder=encoder or _shipped(), device=device)
     with waiting("classifying", quiet=as_json):

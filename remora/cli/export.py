@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from remora.cli.options import DEFAULT_LIBRARY, At, Debug, JointMap, Json, LibraryDir
-from remora.output import waiting, write_json, write_line
+from remora.output import say, waiting, write_json, write_line
 
 if TYPE_CHECKING:
     from motion import Clip
@@ -66,7 +66,11 @@ def _report(clip: Clip, to: Path, as_json: bool) -> None:
     if as_json:
         write_json(data)
         return
+    from motion.files.arrays import assumed_fps
+
     write_line(f"{to}: {len(clip)} frames at {clip.fps:g} fps, {clip.duration_s:.2f} s")
+    if to.suffix.lower() == ".npy" and clip.fps != (assumed := assumed_fps(clip.skeleton)):
+        say(f"note: .npy has no place for the frame rate and will be read as {assumed:g} fps; write .npz to keep it")
     for key, value in clip.source.notes.items():
         write_line(f"  {key}: {value}")
     if clip.source.licence:

@@ -37,7 +37,8 @@ def index(
 ) -> None:
     """Index motion files: read, cut, embed, commit.
 
-    Run it again after files changed: only what changed is touched. Interrupted, it goes on where it was.
+    Run it again after files changed: only what changed is touched, captions that were given stay. Interrupted, it goes on
+    where it was.
     """
     from remora.engine import Engine
 
@@ -62,6 +63,11 @@ def _write(report: IndexReport, library: Path) -> None:
     if report.missing:
         what = "pruned" if report.removed else "still in the library; --prune drops them"
         say(f"{len(report.missing)} takes are gone from their source ({what}), e.g. {report.missing[0]}")
+    if report.uncaptioned:
+        say(
+            f"{len(report.uncaptioned)} takes changed and lost the captions of an earlier --captions file, "
+            f"e.g. {report.uncaptioned[0]}; give that file again"
+        )
     if report.rejected:
         write_line(f"{len(report.rejected)} rejected:")
         for rejected in report.rejected[:REJECTIONS_SHOWN]:

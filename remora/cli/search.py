@@ -44,7 +44,7 @@ def search(
 ) -> None:
     """Search by a sentence, a motion file, or a clip.
 
-    Every hit comes with the score of each body part. A sentence is cut after 2000 characters, and that is said.
+    Every hit comes with the score of each body part.
     """
     from remora.engine import Engine
 
@@ -61,25 +61,12 @@ def search(
             captions = engine.describe(motion=motion, clip_id=clip, k=count)
         write_json(captions.to_json()) if as_json else _write_captions(captions)
         return
-    if text is not None:
-        text = _cut(text)
     with waiting("searching", quiet=as_json):
         hits = engine.search(text, motion=motion, clip_id=clip, parts=part or (), weights=parsed, k=count, where=where)
     write_json(hits.to_json()) if as_json else write_hits(hits)
     if save_strip is not None:
         draw_hits(engine, hits, save_strip)
         say(f"drawn: {save_strip}")
-
-
-def _cut(text: str) -> str:
-    """``text`` as it will be embedded; says so when not all of it is."""
-    from remora.engine import clean_text
-
-    cleaned = clean_text(text)
-    words, used = len(text.split()), len(cleaned.split())
-    if used < words:
-        say(f"note: the query has {words} words; only the first {used} are used")
-    return cleaned
 
 
 def parse_weights(text: str | None) -> dict[str, float]:

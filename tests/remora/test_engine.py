@@ -118,10 +118,9 @@ def test_classification_needs_no_library(tmp_path: Path) -> None:
     assert found.best == "waves"
 
 
-def test_long_texts_are_cut_between_words_and_short_ones_left_alone() -> None:
+def test_texts_are_taken_whole_or_refused_by_their_length_without_blanks() -> None:
     assert clean_text("  a   person\nwaves ") == "a person waves"
-    cut = clean_text("word " * 1000)
-    assert len(cut) <= LONGEST_TEXT and set(cut.split()) == {"word"}
-    assert len(clean_text("x" * 9000)) == LONGEST_TEXT
     exactly = "x" * (LONGEST_TEXT - 2) + " y"
-    assert clean_text(exactly + " z") == exactly
+    assert clean_text(exactly.replace(" ", " " * 50)) == exactly
+    with pytest.raises(RemoraError, match=str(LONGEST_TEXT)):
+        clean_text(exactly + "y")
