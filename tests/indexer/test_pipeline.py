@@ -211,6 +211,47 @@ def test_changed_captions_are_seen(run: Index, takes: Path, tmp_path: Path) -> N
     assert (report.replaced, report.unchanged) == (1, len(TAKES) - 1)
 
 
+def test_captions_that_are_not_named_again_stay_until_their_take_changes(
+    run: Index, takes: Path, tmp_path: Path, encoder: FakeEncoder
+) -> None:
+    captions = tmp_path / "captions.csv"
+    captions.write_text("clip,caption\nwalk 1.npy,a person strolls\nwalk 2.npy,a person ambles\n")
+    before = run(captions=captions)
+
+    def said(number: int) -> list[str]:
+        snapshot = Library.open(tmp_path / "library").snapshot()
+        ids = [name for name in snapshot.ids() if name.startswith(f"takes/walk {number}.npy#")]
+        return [row["text"] for row in snapshot.captions(ids).to_pylist()]
+
+    report = run()
+    assert (report.version, report.unchanged, report.uncaptioned) == (before.version, len(TAKES), ())
+    captions.write_text("clip,caption\nwalk 3.npy,a person marches\n")
+    assert run(captions=captions).replaced == 1  # another file, about another take
+    assert [said(number)[0] for number in (1, 2, 3)] == ["a person strolls", "a person ambles", "a person marches"]
+    np.save(takes / "walk 2.npy", somebody(2.0, seed=99))
+    assert run().uncaptioned == ("takes/walk 2.npy",)
+    assert said(1)[0] == "a person strolls" and said(2) == ["walk"]
+
+
+def test_an_encoder_is_loaded_only_when_there_is_something_to_embed(run: Index, takes: Path, tmp_path: Path) -> None:
+    run()
+    library, unused = tmp_path / "library", lambda: pytest.fail("loaded")
+    assert index([takes], library, encoder=unused).unchanged == len(TAKES)
+    (takes / "walk 4.npy").unlink()
+    (takes / "broken.bvh").write_text("HIERARCHY")
+    report = index([takes], library, encoder=unused, prune=True)
+    assert (report.removed, len(report.rejected)) == (1, 1)
+    assert Library.open(library).versions()[-1].note == "prune: 1 clips"
+
+
+def test_another_encoder_is_refused_when_it_is_loaded(run: Index, takes: Path, tmp_path: Path) -> None:
+    version = run().version
+    np.save(takes / "run 1.npy", somebody(2.0, seed=78))
+    with pytest.raises(EncoderMismatch, match="--encoder"):
+        index([takes], tmp_path / "library", encoder=lambda: FakeEncoder(name="other", fingerprint="ee" * 16))
+    assert Library.open(tmp_path / "library").latest == version
+
+
 def test_seconds_are_told_by_stage(run: Index) -> None:
     assert set(run().seconds) == {"list", "load", "read", "embed", "commit"}
 

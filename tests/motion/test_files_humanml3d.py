@@ -9,6 +9,7 @@ import pytest
 
 from motion import FEATURES, KIT_21, SMPL_22, Clip, FileFormatError, joints_to_features, open_source, read
 from motion.files.humanml3d import parse_texts
+from tests.fakes import somebody
 
 TEXT = """a person waves, then stops.#a/DET person/NOUN wave/VERB then/ADV stop/VERB#0.0#0.0
 a person waves#a/DET person/NOUN wave/VERB#0.1#0.3
@@ -54,11 +55,21 @@ def test_a_humanml3d_folder(some_clip: Clip, tmp_path: Path) -> None:
     (mirror,) = source.takes[3].read()
     assert mirror.source.mirrored
     assert mirror.source.notes["mirror_of"] == "000001"
+
     with pytest.raises(FileFormatError, match=r"000003.npy: value nan at frame 2, joint 'left_knee'"):
         source.takes[2].read()
     with pytest.raises(FileFormatError, match="lists 1 of 3 ids that have no array, the first is '000009'"):
         source.takes[4].read()
     assert [take.take for take in open_source(tmp_path / "HumanML3D", split="train")] == ["000001", "M000001"]
+
+
+def test_a_name_that_begins_with_m_is_no_mirror_by_that_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "new_joints"
+    folder.mkdir()
+    for name in ("Martha01", "artha02", "Martha02", "M000007"):
+        np.save(folder / f"{name}.npy", somebody(2.0))
+    mirrored = {take.take: take.read()[0].source.mirrored for take in open_source(tmp_path)}
+    assert mirrored == {"Martha01": False, "artha02": False, "Martha02": True, "M000007": True}
 
 
 def test_captions_change_the_stamp(some_clip: Clip, tmp_path: Path) -> None:

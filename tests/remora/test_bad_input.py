@@ -274,6 +274,7 @@ def test_a_library_of_another_encoder(
 ) -> None:
     import encoders
 
+    np.save(takes / "new.npy", somebody(2.0, seed=9))
     with monkeypatch.context() as patch:
         patch.setattr(
             encoders, "load_encoder", lambda *args, **kwargs: FakeEncoder(name="other", fingerprint="ff" * 16)

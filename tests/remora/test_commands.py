@@ -73,6 +73,21 @@ def test_convert_says_what_it_assumed(remora: Remora, takes: Path, tmp_path: Pat
     assert result.json["frames"] == 40 and "unit" in result.json["notes"]
 
 
+def test_a_format_without_a_frame_rate_says_what_it_will_be_read_at(
+    remora: Remora, takes: Path, tmp_path: Path
+) -> None:
+    fast = tmp_path / "fast.npz"
+    write(Clip(somebody(2.0, fps=60.0), SMPL_22, 60.0), fast)
+    assert "read as 20 fps" in remora("convert", fast, tmp_path / "out.npy").err
+    assert "fps" not in remora("convert", fast, tmp_path / "out.npz").err
+    assert "fps" not in remora("convert", takes / "wave hello.npy", tmp_path / "out.npy").err  # 20 fps already
+
+
+def test_a_label_given_twice_is_one(remora: Remora, takes: Path) -> None:
+    answer = remora("classify", takes / "wave hello.npy", "--labels", "walk,run,walk", "--json").json
+    assert sorted(row["label"] for row in answer["files"][0]["labels"]) == ["run", "walk"]
+
+
 def test_classify_gives_probabilities_of_every_label(remora: Remora, tmp_path: Path) -> None:
     files = [tmp_path / "a.npz", tmp_path / "b.npz"]
     for path, text in zip(files, ("salsa dance", "kick ball"), strict=True):
