@@ -183,15 +183,20 @@ def _cached_roles(names: tuple[str, ...]) -> Mapping[str, int]:
     return find_roles(names)
 
 
+def is_humanik_rig(names: Sequence[str]) -> bool:
+    """Whether a rig is just the one that ``motion.write`` makes of SMPL-22 for animation programs, end sites apart."""
+    written = {humanik_name(name) for name in SMPL_22.names}
+    others = set(names) - written
+    return len(others) == len(names) - len(written) and all("end" in name.lower() for name in others)
+
+
 @lru_cache(maxsize=64)
 def _exact(names: tuple[str, ...]) -> tuple[int, ...] | None:
     """Where the 22 joints of SMPL stand in ``names`` when all of them are there under their own names, or when the rig is
     exactly the one ``motion.write`` makes of them for animation programs.
     """
-    written = tuple(humanik_name(name) for name in SMPL_22.names)
-    others = set(names) - set(written)
-    if len(others) == len(names) - len(written) and all("end" in name.lower() for name in others):  # end sites
-        return tuple(names.index(name) for name in written)
+    if is_humanik_rig(names):
+        return tuple(names.index(humanik_name(name)) for name in SMPL_22.names)
     spelled = {"_".join(part for part in side_and_word(name) if part): joint for joint, name in enumerate(names)}
     if all(name in spelled for name in SMPL_22.names):
         return tuple(spelled[name] for name in SMPL_22.names)

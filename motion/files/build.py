@@ -60,6 +60,7 @@ def clip_of_rig(
     path: Path,
     fps: float,
     up: int = 1,
+    up_is_known: bool = False,
     unit: float | None = None,
     cmu_names: bool = False,
     notes: Mapping[str, str],
@@ -73,6 +74,7 @@ def clip_of_rig(
         path: for messages; its name becomes the take.
         fps: frames per second.
         up: the axis (0 x, 1 y, 2 z) that is up unless the motion contradicts; the rest pose's where it stands.
+        up_is_known: what the motion shows does not count.
         unit: metres per file unit where the file states it.
         cmu_names: the rig has CMU's names, so its unit may be 1/0.45 inch.
         notes: what the reader assumed so far.
@@ -80,8 +82,8 @@ def clip_of_rig(
     """
     joints = apply_plan(replace(plan, guessed_toes=()), positions)
     clip = clip_of_joints(
-        joints, path=path, fps=fps, up=up, unit=unit, cmu_names=cmu_names, notes={**notes, **plan.notes},
-        captions=captions,
+        joints, path=path, fps=fps, up=up, up_is_known=up_is_known, unit=unit, cmu_names=cmu_names,
+        notes={**notes, **plan.notes}, captions=captions,
     )  # fmt: skip
     if plan.guessed_toes:
         from motion.retarget import guess_toes
@@ -96,6 +98,7 @@ def clip_of_joints(
     path: Path,
     fps: float,
     up: int = 1,
+    up_is_known: bool = False,
     unit: float | None = None,
     cmu_names: bool = False,
     notes: Mapping[str, str],
@@ -114,10 +117,10 @@ def clip_of_joints(
         said["unit"] = f"{name} (guessed: leg {leg * unit:.2f} m)"
     out = joints.astype(np.float32) * np.float32(unit)
     if smpl:
-        axis = guess_up(out[:: max(len(out) // 64, 1)], up)
-        if axis != 1:
-            out = turn_up(out, axis)
-        said["up"] = "xyz"[axis] + (" (guessed)" if axis == 1 else " (guessed, turned to y)")
+        axis = up if up_is_known else guess_up(out[:: max(len(out) // 64, 1)], up)
+        out = turn_up(out, axis)
+        how = "this rig's" if up_is_known else "guessed"
+        said["up"] = f"{'xyz'[axis]} ({how}{'' if axis == 1 else ', turned to y'})"
         if _toes_point_backwards(out):
             said["sides"] = "toes point backwards: left and right may be swapped in the file"
     source = Source(take=path.name, end_s=len(out) / fps, origin=path.name, notes=said)

@@ -6,6 +6,8 @@
 - The numbers are one block: parsed once, counted against the channels. The declared number of frames is never trusted
   with memory; too few rows are an error, one missing or a surplus is taken and said.
 - A T-pose put in front (the CMU conversion does it) is dropped and said.
+- The rig that Remora writes is in centimetres with y up, as is its like from animation programs: there nothing is guessed
+  from the motion, so that somebody lying, or very small, comes back as written.
 """
 
 from __future__ import annotations
@@ -33,9 +35,10 @@ from motion.files.rig import (
 )
 from motion.files.text import decode_names, parse_numbers, read_bytes
 from motion.joint_names import side_and_word
-from motion.retarget import JointMap, JointPlan, apply_plan, plan_joints
+from motion.retarget import JointMap, JointPlan, apply_plan, is_humanik_rig, leg_length, plan_joints
 
 AXES = {"X": 0, "Y": 1, "Z": 2}
+LEGS_IN_CENTIMETRES = (10.0, 250.0)  # outside of these a rig of centimetres was scaled to another unit
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,14 @@ def read_bvh(path: Path, *, joint_map: JointMap | None = None) -> list[Clip]:
         positions = positions[1:]
         notes["dropped"] = "frame 0: a calibration pose in front of the motion"
     words = {side_and_word(name)[1] for name in file.rig.names}
+    up, known = standing_axis(rest, plan), joint_map is None and is_humanik_rig(file.rig.names)
+    low, high = LEGS_IN_CENTIMETRES
+    unit = 0.01 if known and low < leg_length((plan.weights @ rest)[None]) < high else None
+    if unit is not None:
+        notes["unit"] = "cm (this rig's)"
     return [
         clip_of_rig(
-            positions, narrow, path=path, fps=file.fps, up=standing_axis(rest, plan),
+            positions, narrow, path=path, fps=file.fps, up=up, unit=unit, up_is_known=known and up == 1,
             cmu_names="hipjoint" in words, notes=notes,
         )
     ]  # fmt: skip

@@ -23,7 +23,7 @@ def worst(a: Clip, b: Clip) -> float:
 
 
 @pytest.mark.parametrize("heading", [0, 45, 90, 135, 180, 225, 270, 315])
-@pytest.mark.parametrize("size", [0.6, 1.0, 1.5])
+@pytest.mark.parametrize("size", [0.2, 0.6, 1.0, 1.5, 2.5])
 def test_bvh_comes_back_within_a_millimetre(tmp_path: Path, heading: int, size: float) -> None:
     clip = CLIPS[(heading // 45 + int(10 * size)) % len(CLIPS)]
     turned = replace(clip, joints=(turn(clip.joints, np.radians(heading)) * size).astype(np.float32))
@@ -42,6 +42,7 @@ def test_bvh_of_somebody_lying_turning_and_of_real_bones(tmp_path: Path, shared_
         replace(CLIPS[0], joints=(lying - lying.min(axis=(0, 1))).astype(np.float32)),
         replace(CLIPS[1], joints=spin.astype(np.float32)),
         *real,
+        *(replace(CLIPS[2], joints=CLIPS[2].joints[..., list(axes)] * (-1, 1, 1)) for axes in ((1, 0, 2), (0, 2, 1))),
     ]
     for clip in people:
         write(clip, tmp_path / "out.bvh")
