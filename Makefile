@@ -1,12 +1,13 @@
 # make demo    install, then see it work          make test    install, then run the tests
 # make check   lint, types, import contracts      make bench   speed and memory          make train   the shipped weights
-# Variants: GPU=1 (CUDA torch and faiss-gpu), PYTHON=python3.12, TORCH_INDEX=URL (an extra index, for torch only).
+# Variants: GPU=1 (CUDA torch and faiss-gpu, until GPU=0), PYTHON=python3.12, TORCH_INDEX=URL (an extra index, for torch only).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What was installed for the GPU stays so: the variant is remembered by its stamp.
 GPU ?= $(if $(wildcard $(VENV)/.stamp-gpu),1)
+override GPU := $(filter 1,$(GPU))
 STAMP := $(VENV)/.stamp$(if $(GPU),-gpu)
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_INDEX ?=
@@ -28,8 +29,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Remora needs Python 3.11 or newer; say which: make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) uninstall -y faiss-$(if $(GPU),cpu,gpu) 2>/dev/null || true
 ifeq ($(GPU),1)
-	@$(PIP) uninstall -y faiss-cpu 2>/dev/null || true
 	@! $(BIN)/python -m pip freeze 2>/dev/null | grep -q '^torch==.*+cpu' || $(PIP) uninstall -y torch
 endif
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { \

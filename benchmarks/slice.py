@@ -4,6 +4,7 @@
   features and forward pass.
 - memory: peak resident memory of a process that indexes a tenth of the files, and all of them (hard links to the same
   files: other takes, same bytes). Flat means that the two are near each other.
+- help: what the help of a command costs the processor, beside the import of the command-line library alone.
 - query and opening: a library of random unit vectors in 20 segments, the encoder's spaces, no frames.
 - The floor of a search, which runs on one core, is the fastest of several ways to read the same bytes once on one core.
   Ten thousand vectors fit into a large cache, a hundred thousand do not: both are shown.
@@ -259,6 +260,23 @@ def opening(path: Path, clips: int) -> list[Row]:
     ]
 
 
+# ---- command line --------------------------------------------------------------------------------------------------
+
+
+def help_page(command: str = "search", repeat: int = 5) -> list[Row]:
+    """Processor time of ``remora COMMAND --help``, beside what importing the command-line library alone takes."""
+
+    def spent(*arguments: str) -> float:
+        before = os.times()
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    page = min(spent("-m", "remora", command, "--help") for _ in range(repeat))
+    typer = min(spent("-c", "import typer") for _ in range(repeat))
+    return [row(f"remora {command} --help, processor", page, "s", "< 0.3", f"{page / typer:.1f} x import typer")]
+
+
 # ---- report --------------------------------------------------------------------------------------------------------
 
 
@@ -301,7 +319,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         work = Path(folder)
         engine = Engine(work / "library", encoder=asked.encoder, device="cpu")
         fill(engine.path, engine, asked.library_clips, SEGMENTS)
-        rows += opening(engine.path, asked.library_clips)
+        rows += help_page() + opening(engine.path, asked.library_clips)
         rows += query(engine, asked.library_clips, asked.texts) + floor(engine, asked.library_clips)
         if asked.large_clips:
             large = Engine(work / "large", encoder=engine.encoder)

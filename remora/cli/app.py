@@ -18,6 +18,8 @@ from remora.output import say
 
 ROOMS = frozenset({"motion", "db", "encoders", "indexer", "retriever", "generator", "remora"})
 INTERRUPTED = 130
+# Typer would load pydantic, as long as all the rest takes, to make a bool of the --help that was not asked of a group.
+HELP_UNASKED = {"help": False} | {group: {"help": False} for group in ("library", "train", "evaluate")}
 
 app = typer.Typer(
     name="remora",
@@ -27,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "default_map": HELP_UNASKED},
 )
 app.command("demo")(demo.demo)
 app.command("index")(index.index)

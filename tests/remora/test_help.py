@@ -1,8 +1,7 @@
-"""The command line answers at once, and every command documents itself."""
+"""The command line answers without loading anything heavy, and every command documents itself."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ COMMANDS = (
     "train retriever", "train tokenizer", "train masked", "train residual", "train length",
     "evaluate retrieval", "evaluate tokenizer", "evaluate generation", "generate", "edit", "create", "studio",
 )  # fmt: skip
-HEAVY = ("torch", "faiss", "transformers", "scipy", "pyarrow", "duckdb", "pandas", "rich", "numpy")
+HEAVY = ("torch", "faiss", "transformers", "scipy", "pyarrow", "duckdb", "pandas", "rich", "numpy", "pydantic")
 PROGRAM = """
 import sys
 from remora.cli.app import main
@@ -40,9 +39,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @cache
 def help_of(command: str) -> subprocess.CompletedProcess[str]:
-    # Typer itself loads pydantic once a command is chosen; the list of commands does without.
-    heavy = HEAVY if command else (*HEAVY, "pydantic")
-    return python("-c", PROGRAM, ",".join(heavy), *command.split(), "--help")
+    return python("-c", PROGRAM, ",".join(HEAVY), *command.split(), "--help")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -55,26 +52,11 @@ def test_help_loads_nothing_heavy(command: str) -> None:
         assert "--json" in result.stdout and "--debug" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["", "search"])
-def test_help_costs_little_more_than_the_import_of_typer(command: str) -> None:
-    def seconds(*arguments: str) -> float:  # of the processor: wall time here also measures the neighbours
-        before = os.times()
-        python(*arguments)
-        after = os.times()
-        return after.children_user + after.children_system - before.children_user - before.children_system
-
-    pairs = [(seconds("-m", "remora", *command.split(), "--help"), seconds("-c", "import typer")) for _ in range(5)]
-    assert min(mine / theirs for mine, theirs in pairs) < 5, pairs
-
-
 def test_importing_remora_is_cheap_and_names_load_when_used() -> None:
     program = f"""
-import sys, time
-begin = time.process_time()
+import sys
 import remora
-seconds = time.process_time() - begin
 assert not [name for name in {HEAVY!r} if name in sys.modules], sys.modules.keys()
-assert seconds < 0.15, seconds
 assert 1 <= len(remora.__all__) <= 15 and remora.__all__ == sorted(remora.__all__, key=lambda n: (n[0].islower(), n))
 assert set(remora.__all__) <= set(dir(remora))
 for name in remora.__all__:
