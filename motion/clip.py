@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,3 +105,8 @@ class Clip:
                 )
         source = replace(self.source, start_s=self.source.start_s + begin, end_s=self.source.start_s + end)
         return replace(self, joints=self.joints[first:last], captions=tuple(kept), source=source)
+
+
+def with_source(clip: Clip, **changes: Any) -> Clip:
+    """``clip`` with fields of its :class:`Source` replaced."""
+    return replace(clip, source=replace(clip.source, **changes))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from motion.clip import Clip
 from motion.errors import FileFormatError
 from motion.files.build import check_finite, clip_of_joints
-from motion.files.npz import Npz
+from motion.files.npz import Npz, rate_of
 from motion.files.rig import FRAMES_AT_ONCE, forward_kinematics
 from motion.skeleton import SMPL_22
 
@@ -54,8 +54,6 @@ def read_amass(archive: Npz, path: Path) -> Clip:
     Raises:
         FileFormatError: it holds only a shape, or its arrays do not fit together.
     """
-    from motion.files.arrays import rate_of
-
     if "poses" not in archive and not ("pose_body" in archive and "root_orient" in archive):
         raise FileFormatError(f"{path}: holds a body shape but no poses; leave such files out of the source")
     if "poses" in archive:

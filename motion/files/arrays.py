@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,9 +21,9 @@ from numpy.typing import NDArray
 
 from motion.clip import Caption, Clip
 from motion.errors import FileFormatError
+from motion.files.amass import is_amass, read_amass
 from motion.files.build import check_finite, clip_of_joints, clip_of_rig
-from motion.files.conventions import MAX_RATE, MIN_RATE
-from motion.files.npz import Npz, open_npz, read_npy_array
+from motion.files.npz import Npz, open_npz, rate_of, read_npy_array
 from motion.files.rig import check_tree
 from motion.retarget import JointMap, plan_joints
 from motion.skeleton import KIT_21, SKELETONS, SMPL_22, Skeleton
@@ -32,7 +31,6 @@ from motion.skeleton import KIT_21, SKELETONS, SMPL_22, Skeleton
 JOINT_COUNTS: Mapping[int, Skeleton] = {22: SMPL_22, 24: SMPL_22, 52: SMPL_22, 55: SMPL_22, 21: KIT_21}
 FEATURE_NAMES = {263: "humanml3d-263", 251: "kit-251", 272: "motion-272"}
 ASSUMED_FPS = {"smpl22": 20.0, "kit21": 12.5}
-RATE_KEYS = ("fps", "framerate", "frame_rate", "mocap_framerate", "mocap_frame_rate")
 JOINT_KEYS = ("joints", "positions", "joints3d", "joint_positions", "keypoints3d", "new_joints", "xyz")
 FEATURE_KEYS = ("features", "new_joint_vecs", "motion", "data", "arr_0")
 FORMAT = "remora-clip/1"
@@ -54,8 +52,6 @@ def read_npz(path: Path, *, joint_map: JointMap | None = None) -> list[Clip]:
     Raises:
         FileFormatError: no array in it is a motion, or it is damaged or hostile.
     """
-    from motion.files.amass import is_amass, read_amass
-
     with open_npz(path) as archive:
         if "format" in archive and archive.text("format") == FORMAT:
             return [_read_own(archive, path)]
@@ -84,22 +80,6 @@ def _rate_of_features(archive: Npz) -> float | None:
 
     name = FEATURE_NAMES.get(archive.member("features").shape[-1])
     return float(FEATURES[name].fps) if name else None
-
-
-def rate_of(archive: Npz, path: Path) -> float | None:
-    """Frames per second stored under any of the usual keys, None when there is none.
-
-    Raises:
-        FileFormatError: it is stored, but no usable rate.
-    """
-    for key in RATE_KEYS:
-        if key in archive:
-            value = archive.read(key)
-            rate = float(value.reshape(-1)[0]) if value.size and value.dtype.kind in "fiu" else math.nan
-            if not MIN_RATE <= rate <= MAX_RATE:
-                raise FileFormatError(f"{path}: {key} is {value.reshape(-1)[:1]}, no frame rate; correct it")
-            return rate
-    return None
 
 
 def clip_of_array(

@@ -17,11 +17,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from motion.clip import Caption, Clip
+from motion.clip import Caption, Clip, with_source
 from motion.errors import FileFormatError, MotionError
 from motion.files.arrays import clip_of_array
 from motion.files.npz import npy_shape, read_npy_array
-from motion.files.registry import with_source
 from motion.files.takes import TakeRef, file_stamp
 from motion.files.text import decode_names, read_bytes
 

@@ -22,11 +22,13 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from motion.errors import FileFormatError
+from motion.files.conventions import MAX_RATE, MIN_RATE
 
 MAX_ARRAY_BYTES = 1 << 30
 BOMB_FLOOR = 64 << 20  # bytes: smaller arrays may be as compressible as they like
 BOMB_RATIO = 100
 MAX_MEMBERS = 4096
+RATE_KEYS = ("fps", "framerate", "frame_rate", "mocap_framerate", "mocap_frame_rate")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,22 @@ class Npz:
         if entry.flag_bits & 1:
             raise FileFormatError(f"{self._path}[{key}]: encrypted; save it without a password")
         return entry
+
+
+def rate_of(archive: Npz, path: Path) -> float | None:
+    """Frames per second stored under any of the usual keys, None when there is none.
+
+    Raises:
+        FileFormatError: it is stored, but no usable rate.
+    """
+    for key in RATE_KEYS:
+        if key in archive:
+            value = archive.read(key)
+            rate = float(value.reshape(-1)[0]) if value.size and value.dtype.kind in "fiu" else math.nan
+            if not MIN_RATE <= rate <= MAX_RATE:
+                raise FileFormatError(f"{path}: {key} is {value.reshape(-1)[:1]}, no frame rate; correct it")
+            return rate
+    return None
 
 
 @contextmanager

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from motion.clip import Clip, Source
+from motion.clip import Clip, with_source
 from motion.errors import FileFormatError, MotionError
 from motion.retarget import JointMap, load_joint_map
 
@@ -63,27 +62,18 @@ def _load(entry: Callable[..., Any] | str) -> Callable[..., Any]:
     return loaded
 
 
-def read(
-    path: str | Path, *, joint_map: Path | str | JointMap | None = None, captions: Path | str | None = None
-) -> list[Clip]:
+def read(path: str | Path, *, joint_map: Path | str | JointMap | None = None) -> list[Clip]:
     """The clips of one motion file, in metres, y up, at the file's own frame rate.
 
     Args:
         path: a file with one of the suffixes in :data:`READERS`.
         joint_map: JSON file or mapping, SMPL-22 name -> rig name(s), for rigs whose names are unknown.
-        captions: a caption file that names this file (see :func:`motion.files.captions.read_captions`).
 
     Raises:
         FileFormatError: unknown suffix, missing, damaged or hostile file.
         SkeletonError: joints cannot be matched.
     """
     file = Path(path)
-    if captions is not None:
-        from motion.files.sources import open_source
-
-        return [
-            clip for take in open_source(file, captions=Path(captions), joint_map=joint_map) for clip in take.read()
-        ]
     entry = READERS.get(file.suffix.lower())
     if not file.exists():
         raise FileFormatError(f"{file}: no such file; check the path")
@@ -115,12 +105,6 @@ def _guarded(reader: Callable[..., list[Clip]], file: Path, joint_map: JointMap 
         raise FileFormatError(
             f"{file}: damaged in a way its reader does not know ({type(error).__name__}: {error}); export it again"
         ) from error
-
-
-def with_source(clip: Clip, **changes: Any) -> Clip:
-    """``clip`` with fields of its :class:`~motion.clip.Source` replaced."""
-    source: Source = replace(clip.source, **changes)
-    return replace(clip, source=source)
 
 
 def write(clip: Clip, path: str | Path) -> None:

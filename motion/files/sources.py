@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from motion.clip import Caption, Clip
+from motion.clip import Caption, Clip, with_source
 from motion.errors import FileFormatError
 from motion.files.captions import caption_of_name, read_captions
-from motion.files.registry import READERS, read, with_source
+from motion.files.registry import READERS, read
 from motion.files.takes import TakeRef, TakeSource, file_stamp
 from motion.retarget import JointMap, load_joint_map
 

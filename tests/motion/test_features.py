@@ -86,8 +86,11 @@ def test_merging_undoes_splitting_to_the_last_bit(spec: FeatureSpec | Motion272,
     features = np.random.default_rng(0).normal(size=(2, 7, spec.dim)).astype(dtype)
     parts = split_parts(features, spec)
     assert tuple(parts) == PARTS
-    widths = {"humanml3d-263": [7, 50, 50, 60, 60, 60], "kit-251": [7, 62, 62, 48, 48, 48]}
-    assert [parts[p].shape[-1] for p in PARTS] == widths.get(spec.name, [20, 48, 48, 60, 60, 60])
+    widths = {
+        "humanml3d-263": [7, 50, 50, 60, 60, 60], "humanml3d-137": [7, 26, 26, 30, 30, 30],
+        "kit-251": [7, 62, 62, 48, 48, 48], "motion-272": [20, 48, 48, 60, 60, 60],
+    }  # fmt: skip
+    assert [parts[p].shape[-1] for p in PARTS] == widths[spec.name]
     np.testing.assert_array_equal(merge_parts(parts, spec), features)
     assert set(np.concatenate(list(part_columns(spec).values()))) == set(range(spec.dim))
     with pytest.raises(FeatureError, match="root"):
