@@ -11,12 +11,11 @@ export interface Library {
   examples: string[];
   models: Models;
   generator_note: string;
-  read_only: boolean;
   watching: string | null;
   export_formats: string[];
   upload_formats: string[];
   limits: { k: number; upload_bytes: number; export_clips: number; text: number };
-  features: { moments: boolean; feedback: boolean; generate: boolean };
+  features: { moments?: boolean; generate: boolean; save: boolean };
   remora: string;
 }
 export interface Models {
@@ -131,13 +130,14 @@ export interface Exemplar {
 }
 export interface Job {
   job_id: string;
+  kind: "generate" | "edit";
   state: "waiting" | "running" | "done" | "failed" | "cancelled";
   stage: string;
   done: number;
   total: number;
   position: number;
   error: string;
-  request: GenerateRequest;
+  request: { text: string; clip?: string; text_scale?: number | null; retrieval_scale?: number | null };
   result: { clip: string; duration_s: number; seed: number; exemplars: Exemplar[] } | null;
 }
 export interface GenerateRequest {
@@ -147,6 +147,24 @@ export interface GenerateRequest {
   neighbours: number;
   text_scale: number;
   retrieval_scale: number;
+}
+
+/** A span of a clip, or some parts of it, made anew. */
+export interface EditRequest {
+  clip: string;
+  text: string;
+  start_s: number | null;
+  end_s: number | null;
+  parts: string[];
+}
+
+export interface Version {
+  version: number;
+  time: string;
+  added: number;
+  deleted: number;
+  rows: number;
+  note: string;
 }
 
 /** What went wrong, in the server's own sentence. */

@@ -25,6 +25,7 @@ export function App() {
   if (libraryFault.value && !library.value) return <Closed fault={libraryFault.value} />;
   return (
     <div class="page" data-view={view} data-open={open ? "" : undefined}>
+      <h1 class="sr-only">Remora studio{library.value && `: ${library.value.name}`}</h1>
       <Header />
       {view !== "make" && (
         <>

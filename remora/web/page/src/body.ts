@@ -26,9 +26,10 @@ export function thickness(joint: string): number {
   if (/foot|toe/.test(joint)) return 0.04;
   if (/elbow/.test(joint)) return 0.046;
   if (/wrist/.test(joint)) return 0.038;
-  if (/collar|shoulder/.test(joint)) return 0.055;
+  if (/hip/.test(joint)) return 0.085;
+  if (/collar|shoulder/.test(joint)) return 0.07;
   if (/neck|head/.test(joint)) return 0.05;
-  return 0.085;
+  return 0.098;
 }
 
 /** Heading of a pose [J, 3], radians about y, 0 where it faces +z. */

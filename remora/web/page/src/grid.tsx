@@ -60,7 +60,7 @@ function Examples() {
   if (!examples.length) return null;
   return (
     <div class="examples">
-      <h1>What should the body do?</h1>
+      <h2>What should the body do?</h2>
       <div class="examples-row">
         {examples.map((text) => <button key={text} class="example" onClick={() => go({ text })}>{text}</button>)}
       </div>

@@ -1,6 +1,6 @@
 /** Motions being made: started, followed by server-sent events, cancelled; newest first. */
 import { signal } from "@preact/signals";
-import { ask, type GenerateRequest, get, type Job, path, post } from "./api";
+import { ask, type EditRequest, type GenerateRequest, get, type Job, path, post } from "./api";
 import { notify } from "./notices";
 
 export const jobs = signal<Job[]>([]);
@@ -10,13 +10,16 @@ export const isOver = ({ state }: Job): boolean => state !== "waiting" && state 
 /** Jobs that were there before this page was opened. */
 export async function findJobs(): Promise<void> {
   const { jobs: found } = await get<{ jobs: Job[] }>("/api/jobs");
-  found.forEach(put);
+  found.toReversed().forEach(put);
   found.filter((job) => !isOver(job)).forEach(follow);
 }
 
-export async function generate(request: GenerateRequest): Promise<void> {
+export const generate = (request: GenerateRequest): Promise<void> => start("generate", request);
+export const edit = (request: EditRequest): Promise<void> => start("edit", request);
+
+async function start(kind: Job["kind"], request: GenerateRequest | EditRequest): Promise<void> {
   try {
-    const job = await post<Job>("/api/jobs/generate", request);
+    const job = await post<Job>(`/api/jobs/${kind}`, request);
     put(job);
     follow(job);
   } catch (fault) {

@@ -7,6 +7,7 @@ import { cancel, findJobs, generate, isOver, jobs } from "./jobs";
 import { library } from "./library";
 import { notify } from "./notices";
 import { go, type Making, place } from "./place";
+import { shortName } from "./uploads";
 import "./make.css";
 
 const SEEDS = 2 ** 31;
@@ -77,25 +78,21 @@ const STATES: Record<Job["state"], string> = { waiting: "waiting", running: "bei
 
 function Made({ job }: { job: Job }) {
   const { request, result, state } = job;
+  const title = titleOf(job);
   return (
-    <article class="job" aria-label={`${request.text}: ${STATES[state]}`}>
+    <article class="job" aria-label={`${title}: ${STATES[state]}`}>
       <header>
-        <h2>{request.text}</h2>
-        <span class="hint">
-          {result ? `${result.duration_s.toFixed(1)} s · seed ${result.seed} · words ${request.text_scale ?? "usual"} · exemplars ${request.retrieval_scale ?? "usual"}` : STATES[state]}
-        </span>
+        <h2>{title}</h2>
+        <span class="hint">{result ? settingsOf(job) : STATES[state]}</span>
       </header>
       {state === "failed" && <p class="job-fault" role="alert">{job.error}</p>}
       {!isOver(job) && <Progress job={job} />}
       {result && (
         <div class="job-figures">
           <Fresh job={job} />
-          {result.exemplars.map((exemplar) => (
-            <button key={exemplar.clip_id} class="exemplar" title="Show beside what was made" onClick={() => go({ open: result.clip, ghost: exemplar.clip_id })}>
-              <span class="exemplar-figure"><FigureView clip={exemplar.clip_id} playing /></span>
-              <b>exemplar <span class="number">{exemplar.score.toFixed(2)}</span></b>
-              <span>{exemplar.caption}</span>
-            </button>
+          {request.clip && <Beside fresh={result.clip} clip={request.clip} title="before" text={shortName(request.clip)} />}
+          {result.exemplars.map(({ clip_id, score, caption }) => (
+            <Beside key={clip_id} fresh={result.clip} clip={clip_id} title={`exemplar ${score.toFixed(2)}`} text={caption} />
           ))}
         </div>
       )}
@@ -103,12 +100,31 @@ function Made({ job }: { job: Job }) {
   );
 }
 
-function Fresh({ job: { request, result } }: { job: Job }) {
+const titleOf = ({ request }: Job): string => request.text || `${shortName(request.clip ?? "")}, changed`;
+
+function settingsOf({ request, result }: Job): string {
+  const scales = request.clip ? [] : [`words ${request.text_scale ?? "usual"}`, `exemplars ${request.retrieval_scale ?? "usual"}`];
+  return [`${result!.duration_s.toFixed(1)} s`, `seed ${result!.seed}`, ...scales].join(" · ");
+}
+
+/** A clip that the new one has to do with; opens both, one as the ghost of the other. */
+function Beside({ fresh, clip, title, text }: { fresh: string; clip: string; title: string; text: string }) {
+  return (
+    <button class="exemplar" title="Show beside what was made" onClick={() => go({ open: fresh, ghost: clip })}>
+      <span class="exemplar-figure"><FigureView clip={clip} playing /></span>
+      <b class="number">{title}</b>
+      <span>{text}</span>
+    </button>
+  );
+}
+
+function Fresh({ job }: { job: Job }) {
   const [kept, setKept] = useState(false);
-  const { clip, seed } = result!;
+  const { clip, seed } = job.result!;
+  const title = titleOf(job);
   const keep = async () => {
     try {
-      await post<Clip>("/api/clips", { clip, name: `${request.text.slice(0, 60)} ${seed}`, caption: request.text });
+      await post<Clip>("/api/clips", { clip, name: `${title.slice(0, 60)} ${seed}`, caption: title });
       setKept(true);
     } catch (fault) {
       notify((fault as Error).message, "error");
@@ -116,11 +132,11 @@ function Fresh({ job: { request, result } }: { job: Job }) {
   };
   return (
     <div class="fresh">
-      <button class="fresh-figure" aria-label={`Watch: ${request.text}`} onClick={() => go({ open: clip, ghost: null })}><FigureView clip={clip} playing /></button>
+      <button class="fresh-figure" aria-label={`Watch: ${title}`} onClick={() => go({ open: clip, ghost: null })}><FigureView clip={clip} playing /></button>
       <div class="fresh-acts">
         {["bvh", "glb"].map((format) => <a key={format} class="text-button" href={exportUrl(clip, format)} download>{format.toUpperCase()}</a>)}
-        <button class="text-button" onClick={() => go({ making: { ...place.value.making, seed }, text: request.text })}>same seed</button>
-        {!library.value?.read_only && <button class="text-button" disabled={kept} onClick={keep}>{kept ? "in the library" : "keep"}</button>}
+        <button class="text-button" onClick={() => go({ making: { ...place.value.making, seed }, text: job.request.text })}>same seed</button>
+        {library.value?.features.save && <button class="text-button" disabled={kept} onClick={keep}>{kept ? "in the library" : "keep"}</button>}
       </div>
     </div>
   );

@@ -24,12 +24,12 @@ export function SearchBar() {
     >
       <div class="search-box">
         <Icon name="search" />
-        {motion && <Chip icon="play" label={`like ${shortName(motion)}`} onRemove={() => go({ motion: null })} />}
+        {motion && <Chip icon="play" label={`like ${shortName(motion)}`} clip={motion} onRemove={() => go({ motion: null })} />}
         {more.map((id) => (
-          <Chip key={id} icon="more" label={`more ${shortName(id)}`} onRemove={() => go({ more: without(more, id) })} />
+          <Chip key={id} icon="more" label={`more ${shortName(id)}`} clip={id} onRemove={() => go({ more: without(more, id) })} />
         ))}
         {less.map((id) => (
-          <Chip key={id} icon="less" label={`less ${shortName(id)}`} onRemove={() => go({ less: without(less, id) })} />
+          <Chip key={id} icon="less" label={`less ${shortName(id)}`} clip={id} onRemove={() => go({ less: without(less, id) })} />
         ))}
         {parts.map((part) => (
           <Chip key={part} label={`by ${PART_NAMES[part] ?? part}`} onRemove={() => go({ parts: without(parts, part) })} />
@@ -61,12 +61,12 @@ export function SearchBar() {
   );
 }
 
-function Chip({ label, icon, onRemove }: { label: string; icon?: IconName; onRemove: () => void }) {
+function Chip({ label, icon, clip, onRemove }: { label: string; icon?: IconName; clip?: string; onRemove: () => void }) {
   return (
     <span class="chip">
       {icon && <Icon name={icon} />}
-      <span class="chip-label" title={label}>{label}</span>
-      <button type="button" aria-label={`Remove: ${label}`} onClick={onRemove}>
+      {clip ? <button type="button" class="chip-label" title={`Watch ${clip}`} onClick={() => go({ open: clip, ghost: null })}>{label}</button> : <span class="chip-label">{label}</span>}
+      <button type="button" class="chip-remove" aria-label={`Remove: ${label}`} onClick={onRemove}>
         <Icon name="close" />
       </button>
     </span>

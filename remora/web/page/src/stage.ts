@@ -3,9 +3,9 @@
  * when something changed. Loaded when the first clip is opened, so that three.js is no part of the first picture.
  */
 import {
-  AmbientLight, CapsuleGeometry, CatmullRomCurve3, CircleGeometry, Color, DirectionalLight, Fog, GridHelper, Group, HemisphereLight,
-  Mesh, MeshBasicMaterial, MeshStandardMaterial, Object3D, PCFShadowMap, PerspectiveCamera, PlaneGeometry, Quaternion, Scene,
-  ShadowMaterial, SphereGeometry, TubeGeometry, Vector3, WebGLRenderer,
+  AmbientLight, CanvasTexture, CapsuleGeometry, CatmullRomCurve3, CircleGeometry, Color, DirectionalLight, Fog, Group,
+  HemisphereLight, Mesh, MeshBasicMaterial, MeshStandardMaterial, Object3D, PCFShadowMap, PerspectiveCamera, PlaneGeometry,
+  Quaternion, RepeatWrapping, Scene, ShadowMaterial, SphereGeometry, SRGBColorSpace, TubeGeometry, Vector3, WebGLRenderer,
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { headingOf, sideOf, thickness } from "./body";
@@ -72,11 +72,7 @@ export class Stage {
     this.scene.background = back;
     this.scene.fog = new Fog(back, 7, 17);
     this.floor.clear();
-    const lines = new GridHelper(60, 120, inks.grid, inks.grid);
-    const shadow = new Mesh(new PlaneGeometry(60, 60), new ShadowMaterial({ opacity: 0.22 }));
-    shadow.rotation.x = -Math.PI / 2;
-    shadow.receiveShadow = true;
-    this.floor.add(lines, shadow);
+    this.floor.add(...floorOf(inks));
     for (const body of [this.body, this.ghost]) body?.dress(inks);
     this.stale = true;
   }
@@ -116,8 +112,8 @@ export class Stage {
   private look(motion: Motion): void {
     const yaw = headingOf(motion.names, motion.joints) + 0.56;
     const [x, z] = [motion.joints[0], motion.joints[2]];
-    this.controls.target.set(x, 0.85, z);
-    this.camera.position.set(x + Math.sin(yaw) * 4.6, 1.75, z + Math.cos(yaw) * 4.6);
+    this.controls.target.set(x, 0.9, z);
+    this.camera.position.set(x + Math.sin(yaw) * 4, 1.65, z + Math.cos(yaw) * 4);
     const light = this.scene.getObjectByName("sun") as DirectionalLight;
     light.position.set(x + 1.8, 5, z + 2.4);
     light.target.position.set(x, 0, z);
@@ -136,6 +132,32 @@ export class Stage {
       own.joints[0] - start.x + Math.cos(heading) * aside, 0, own.joints[2] - start.z - Math.sin(heading) * aside,
     );
   }
+}
+
+const FLOOR_M = 60;
+const TILE_M = 0.5;
+
+/** Tiles of half a metre, and what the body's shadow falls on. */
+function floorOf(inks: Inks): Object3D[] {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 128;
+  const context = tile.getContext("2d")!;
+  context.fillStyle = inks.stage;
+  context.fillRect(0, 0, 128, 128);
+  context.fillStyle = inks.grid;
+  context.fillRect(0, 0, 128, 2);
+  context.fillRect(0, 0, 2, 128);
+  const map = new CanvasTexture(tile);
+  map.colorSpace = SRGBColorSpace;
+  map.wrapS = map.wrapT = RepeatWrapping;
+  map.repeat.setScalar(FLOOR_M / TILE_M);
+  map.anisotropy = 8;
+  const flat = new PlaneGeometry(FLOOR_M, FLOOR_M).rotateX(-Math.PI / 2);
+  const tiles = new Mesh(flat, new MeshBasicMaterial({ map }));
+  const shadow = new Mesh(flat, new ShadowMaterial({ opacity: 0.24 }));
+  tiles.position.y = -0.004;
+  shadow.receiveShadow = true;
+  return [tiles, shadow];
 }
 
 function sun(): Object3D[] {
@@ -170,7 +192,7 @@ class Body {
     this.marks = new MeshBasicMaterial({ transparent: true, opacity: faint ? 0.3 : 0.85 });
     motion.names.forEach((name, to) => {
       const from = motion.parents[to];
-      const side = sideOf(name);
+      const side = /hip$|collar$|shoulder$/.test(name) ? "middle" : sideOf(name);
       if (from >= 0) {
         const radius = thickness(name);
         this.limbs.push({ mesh: this.add(new Mesh(new CapsuleGeometry(radius, this.length(from, to), 6, 14), this.materials[side])), from, to, side, radius });

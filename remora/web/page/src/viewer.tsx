@@ -1,8 +1,10 @@
 /** The open clip: stage, clock, timeline, facts, and what one can do with it. */
 import { useEffect, useState } from "preact/hooks";
-import { type Caption, type Clip, type Comparison, exportUrl, get, type Moment, path, post } from "./api";
+import { type Answer, useAnswer } from "./answer";
+import { type Caption, type Clip, type Comparison, exportUrl, type Moment, path, post } from "./api";
 import { inBasket, toggleBasket } from "./basket";
 import { loadMotion, type Motion, secondsOf } from "./frames";
+import { Change } from "./change";
 import { Icon } from "./icons";
 import { library } from "./library";
 import { notify } from "./notices";
@@ -73,6 +75,7 @@ export function Viewer({ id }: { id: string }) {
       {fitting.value && fitting.value.captions.length > 0 && (
         <section class="panel"><h2>What it looks like</h2><ul class="plain">{fitting.value.captions.map(({ text: told }) => <li key={told}>{told}</li>)}</ul></section>
       )}
+      {library.value?.features.generate && <Change key={id} id={id} />}
       {clip.value && <Facts clip={clip.value} />}
     </aside>
   );
@@ -121,27 +124,6 @@ function Facts({ clip }: { clip: Clip }) {
       </dl>
     </section>
   );
-}
-
-interface Answer<T> {
-  value: T | null;
-  fault: string | null;
-}
-
-/** What the server says to a GET; nothing while ``url`` is false. */
-function useAnswer<T>(url: string | null | false): Answer<T> {
-  const [answer, setAnswer] = useState<Answer<T>>({ value: null, fault: null });
-  useEffect(() => {
-    setAnswer({ value: null, fault: null });
-    if (!url) return;
-    const stop = new AbortController();
-    get<T>(url, stop.signal).then(
-      (value) => setAnswer({ value, fault: null }),
-      (fault: Error) => !stop.signal.aborted && setAnswer({ value: null, fault: fault.message }),
-    );
-    return () => stop.abort();
-  }, [url]);
-  return answer;
 }
 
 function useMotion(id: string | null): Answer<Motion> {
