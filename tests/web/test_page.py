@@ -68,7 +68,7 @@ def page(browser: Browser) -> Iterator[Page]:
     )
     faults: list[str] = []
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
     page.on("request", lambda asked: faults.append(asked.url) if urlsplit(asked.url).hostname not in OWN else None)

@@ -28,19 +28,29 @@ effect(() => {
 
 async function load(stopped: AbortSignal): Promise<void> {
   const { filters } = place.value;
+  const filtered = Object.keys(filters);
   try {
-    const [all, ...own] = await Promise.all([
+    const [whole, passing, ...others] = await Promise.all([
+      facetsOf(null, stopped),
       facetsOf(whereOf(filters), stopped),
-      ...Object.keys(filters).map((column) => facetsOf(whereOf(filters, column), stopped)),
+      ...filtered.map((column) => facetsOf(whereOf(filters, column), stopped)),
     ]);
-    const filtered = Object.keys(filters);
-    columns.value = all.columns
-      .map((column) => own[filtered.indexOf(column.name)]?.columns.find(({ name }) => name === column.name) ?? column)
-      .filter(({ name, distinct }) => !HIDDEN.has(name) && (distinct > 1 || name in filters));
+    columns.value = whole.columns
+      .filter(({ name, distinct }) => !HIDDEN.has(name) && distinct > 1)
+      .map((column) => {
+        const counted = others[filtered.indexOf(column.name)] ?? passing;
+        return counted.columns.find(({ name, distinct }) => name === column.name && distinct > 0) ?? emptied(column);
+      });
     facetsFault.value = null;
   } catch (fault) {
     if (!stopped.aborted) facetsFault.value = (fault as Error).message;
   }
+}
+
+/** A column of which no clip is left. */
+function emptied(column: Column): Column {
+  const none = <T>(items?: T[]): T[] | undefined => items?.map((item) => ({ ...item, count: 0 }));
+  return { ...column, values: none(column.values), bins: none(column.bins) };
 }
 
 const facetsOf = (where: string | null, stopped: AbortSignal): Promise<Facets> =>

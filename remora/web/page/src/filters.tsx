@@ -47,7 +47,9 @@ export function Filters() {
 function ValueFilter({ column, chosen, onChange }: { column: Column; chosen: string[]; onChange: (values: string[]) => void }) {
   const [open, setOpen] = useState(false);
   const [wanted, setWanted] = useState("");
-  const values = (column.values ?? []).map(({ value, count }) => ({ value: String(value), count }));
+  const counted = (column.values ?? []).map(({ value, count }) => ({ value: String(value), count }));
+  const missing = chosen.filter((value) => !counted.some((one) => one.value === value));
+  const values = [...counted, ...missing.map((value) => ({ value, count: 0 }))];
   const most = Math.max(1, ...values.map(({ count }) => count));
   const fitting = values.filter(({ value }) => value.toLowerCase().includes(wanted.toLowerCase()));
   const shown = open ? fitting : fitting.filter(({ value }, i) => i < SHORT || chosen.includes(value));

@@ -51,16 +51,18 @@ export function Viewer({ id }: { id: string }) {
       {fault ? (
         <div class="viewer-fault" role="alert"><b>This clip cannot be shown</b><p>{fault}</p></div>
       ) : (
-        <StageView motion={motion.value} ghost={ghost ? other.value : null} />
+        <>
+          <StageView motion={motion.value} ghost={ghost ? other.value : null} />
+          <Transport />
+          <Timeline captions={clip.value?.captions ?? []} moments={moments} motion={motion.value} clipStart={clip.value?.start_s ?? 0} />
+          <div class="viewer-acts">
+            <button onClick={() => go({ motion: id, text: "", more: [], less: [], view: "grid" })}><Icon name="search" /> Similar</button>
+            <button aria-pressed={inBasket(id)} onClick={() => toggleBasket({ id, title, seconds: duration.value })}><Icon name={inBasket(id) ? "check" : "basket"} /> Basket</button>
+            <Export id={id} />
+            <button title="Copy the address of what you see" onClick={copyLink}><Icon name="link" /> Link</button>
+          </div>
+        </>
       )}
-      <Transport />
-      <Timeline captions={clip.value?.captions ?? []} moments={moments} motion={motion.value} clipStart={clip.value?.start_s ?? 0} />
-      <div class="viewer-acts">
-        <button onClick={() => go({ motion: id, text: "", more: [], less: [], view: "grid" })}><Icon name="search" /> Similar</button>
-        <button aria-pressed={inBasket(id)} onClick={() => toggleBasket({ id, title, seconds: duration.value })}><Icon name={inBasket(id) ? "check" : "basket"} /> Basket</button>
-        <Export id={id} />
-        <button title="Copy the address of what you see" onClick={copyLink}><Icon name="link" /> Link</button>
-      </div>
       {ghost && (
         <section class="panel">
           <h2>Beside {shortName(ghost)} <button class="text-button" onClick={() => go({ open: ghost, ghost: id })}>swap</button><button class="text-button" onClick={() => go({ ghost: null })}>end</button></h2>
