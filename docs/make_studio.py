@@ -22,6 +22,7 @@ ARGUMENTS = [
     "--disable-background-networking",
 ]  # fmt: skip
 SIZE = {"width": 1440, "height": 900}
+WAITING = "all => all.some(one => one.dataset.state === 'loading' && one.getBoundingClientRect().top < innerHeight)"
 QUESTION = "someone kicks"
 
 
@@ -71,10 +72,8 @@ def browsing() -> Iterator[Browser]:
 def drawn(page: Page) -> None:
     """Wait until what the window shows has its figures."""
     page.wait_for_selector(".card-open .figure[data-state=ready]")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.card-open .figure')].filter(f => f.getBoundingClientRect().top < innerHeight)"
-        ".every(f => f.dataset.state === 'ready')"
-    )
+    while page.locator(".card-open .figure").evaluate_all(WAITING):
+        page.wait_for_timeout(50)
 
 
 def main() -> int:

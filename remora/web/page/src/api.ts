@@ -15,7 +15,7 @@ export interface Library {
   export_formats: string[];
   upload_formats: string[];
   limits: { k: number; upload_bytes: number; export_clips: number; text: number };
-  features: { moments?: boolean; generate: boolean; save: boolean };
+  features: { feedback?: boolean; moments?: boolean; generate: boolean; save: boolean };
   remora: string;
 }
 export interface Models {

@@ -25,7 +25,6 @@ export function App() {
   if (libraryFault.value && !library.value) return <Closed fault={libraryFault.value} />;
   return (
     <div class="page" data-view={view} data-open={open ? "" : undefined}>
-      <h1 class="sr-only">Remora studio{library.value && `: ${library.value.name}`}</h1>
       <Header />
       {view !== "make" && (
         <>
@@ -38,7 +37,10 @@ export function App() {
           </div>
         </>
       )}
-      <main class="main" tabIndex={-1}>{view === "map" ? <LibraryMap /> : view === "make" ? <Make /> : <Grid />}</main>
+      <main class="main" tabIndex={-1}>
+        <h1 class="sr-only">Remora studio{library.value && `: ${library.value.name}`}</h1>
+        {view === "map" ? <LibraryMap /> : view === "make" ? <Make /> : <Grid />}
+      </main>
       {open && <Viewer key={open} id={open} />}
       <Basket />
       <Help />

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { inBasket, toggleBasket } from "./basket";
 import { FigureView } from "./figure-view";
 import { Icon } from "./icons";
+import { library } from "./library";
 import { go, place } from "./place";
 import type { Item } from "./results";
 import { touch } from "./theme";
@@ -36,8 +37,12 @@ export function Card({ item, playAll }: { item: Item; playAll: boolean }) {
         </p>
       </div>
       <div class="card-acts">
-        <button class="icon-button" aria-label={`More like: ${title}`} title="More like this" aria-pressed={more.includes(id)} onClick={() => go({ more: toggled(more), less: less.filter((other) => other !== id) })}><Icon name="more" /></button>
-        <button class="icon-button" aria-label={`Less like: ${title}`} title="Less like this" aria-pressed={less.includes(id)} onClick={() => go({ less: toggled(less), more: more.filter((other) => other !== id) })}><Icon name="less" /></button>
+        {library.value?.features.feedback && (
+          <>
+            <button class="icon-button" aria-label={`More like: ${title}`} title="More like this" aria-pressed={more.includes(id)} onClick={() => go({ more: toggled(more), less: less.filter((other) => other !== id) })}><Icon name="more" /></button>
+            <button class="icon-button" aria-label={`Less like: ${title}`} title="Less like this" aria-pressed={less.includes(id)} onClick={() => go({ less: toggled(less), more: more.filter((other) => other !== id) })}><Icon name="less" /></button>
+          </>
+        )}
         <button class="icon-button" aria-label={`Compare with the open clip: ${title}`} title={open && open !== id ? "Show as ghost of the open clip" : "Open to compare"} aria-pressed={ghost === id} onClick={compare}><Icon name="ghost" /></button>
         <button class="icon-button" aria-label={`Basket: ${title}`} title={kept ? "Take out of the basket" : "Put into the basket"} aria-pressed={kept} onClick={() => toggleBasket(item)}><Icon name={kept ? "check" : "basket"} /></button>
       </div>

@@ -1,5 +1,5 @@
 /** The open clip: stage, clock, timeline, facts, and what one can do with it. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { type Answer, useAnswer } from "./answer";
 import { type Caption, type Clip, type Comparison, exportUrl, type Moment, path, post } from "./api";
 import { inBasket, toggleBasket } from "./basket";
@@ -41,9 +41,15 @@ export function Viewer({ id }: { id: string }) {
     return () => play(false);
   }, [motion.value]);
 
+  const panel = useRef<HTMLElement>(null);
+  useEffect(() => {
+    panel.current!.focus({ preventScroll: true });
+    return () => document.querySelector<HTMLElement>(`[data-clip="${CSS.escape(id)}"]`)?.focus();
+  }, []);
+
   const fault = motion.fault ?? clip.fault;
   return (
-    <aside class="viewer" aria-label={`Clip: ${title}`}>
+    <aside class="viewer" ref={panel} tabIndex={-1} aria-label={`Clip: ${title}`}>
       <header class="viewer-head">
         <h2 title={id}>{title}</h2>
         <button class="icon-button" aria-label="Close clip" title="Close (Esc)" onClick={() => go({ open: null, ghost: null })}><Icon name="close" /></button>
