@@ -47,7 +47,13 @@ endif
 demo: install
 	@$(BIN)/remora demo
 
+# The page is tested in the system's Chromium; where it cannot be installed those tests are skipped and say so.
+CHROMIUM := $(or $(shell command -v chromium),$(shell command -v chromium-browser))
 test: install
+ifeq ($(CHROMIUM),)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "installing chromium for the tests of the page (once)"; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 || true; fi
+endif
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
 check: install

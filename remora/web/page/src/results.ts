@@ -14,7 +14,7 @@ export interface Item {
   parts: PartScores | null;
 }
 export interface Results {
-  state: "loading" | "ready" | "failed";
+  state: "loading" | "more" | "ready" | "failed"; // more: the next page is on its way
   items: Item[];
   total: number;
   next: number | null;
@@ -37,12 +37,13 @@ let current = new AbortController();
 let lastText = place.value.text;
 
 effect(() => {
-  void asked.value;
-  if (!library.value) return;
+  void asked.value; // all that the answer depends on: whether a clip is open is none of it
+  if (!library.peek()) return;
   current.abort();
   current = new AbortController();
-  const typing = place.value.text !== lastText;
-  lastText = place.value.text;
+  const { text } = place.peek();
+  const typing = text !== lastText;
+  lastText = text;
   const { signal: stopped } = current;
   results.value = { ...results.peek(), state: "loading", fault: "" };
   setTimeout(() => !stopped.aborted && void load(0, stopped), typing ? TYPING_MS : 0);
@@ -60,7 +61,7 @@ export function retry(): void {
 
 async function load(offset: number, stopped: AbortSignal): Promise<void> {
   const start = performance.now();
-  results.value = { ...results.value, state: "loading" };
+  results.value = { ...results.value, state: offset ? "more" : "loading" };
   try {
     const page = isQuestion.value ? await search(offset, stopped) : await browse(offset, stopped);
     if (stopped.aborted) return;

@@ -44,7 +44,7 @@ export function Viewer({ id }: { id: string }) {
   const panel = useRef<HTMLElement>(null);
   useEffect(() => {
     panel.current!.focus({ preventScroll: true });
-    return () => document.querySelector<HTMLElement>(`[data-clip="${CSS.escape(id)}"]`)?.focus();
+    return () => document.querySelector<HTMLElement>(`[data-clip="${CSS.escape(id)}"]`)?.focus({ preventScroll: true });
   }, []);
 
   const fault = motion.fault ?? clip.fault;
