@@ -11,18 +11,23 @@ const SOURCES = ["build.mjs", "favicon.svg", "index.html", "package-lock.json", 
 const LICENCES = {
   "@fontsource-variable/inter": "LICENSE",
   "@preact/signals": "LICENSE",
-  "preact": "LICENSE",
-  "three": "LICENSE",
+  preact: "LICENSE",
+  three: "LICENSE",
 };
 
 async function filesUnder(folder) {
   const entries = await readdir(folder, { withFileTypes: true, recursive: true });
-  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name).replaceAll("\\", "/"));
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).replaceAll("\\", "/"));
 }
 
 async function hashes(names, folder = "") {
   const found = {};
-  for (const name of names.sort()) found[name] = createHash("sha256").update(await readFile(join(folder, name))).digest("hex");
+  for (const name of names.sort())
+    found[name] = createHash("sha256")
+      .update(await readFile(join(folder, name)))
+      .digest("hex");
   return found;
 }
 
@@ -55,9 +60,13 @@ await writeFile(join(OUT, "index.html"), page);
 await writeFile(join(OUT, "favicon.svg"), await readFile("favicon.svg"));
 
 const notices = [];
-for (const [name, file] of Object.entries(LICENCES)) notices.push(`${name}\n\n${await readFile(join("node_modules", name, file), "utf8")}`);
+for (const [name, file] of Object.entries(LICENCES))
+  notices.push(`${name}\n\n${await readFile(join("node_modules", name, file), "utf8")}`);
 await writeFile(join(OUT, "licences.txt"), notices.join(`\n${"-".repeat(80)}\n\n`));
 
 const sources = (await Promise.all(SOURCES.map(async (name) => (name === "src" ? filesUnder("src") : [name])))).flat();
 const built = (await filesUnder(OUT)).map((name) => name.slice(OUT.length + 1));
-await writeFile(join(OUT, "built.json"), `${JSON.stringify({ sources: await hashes(sources), files: await hashes(built, OUT) }, null, 1)}\n`);
+await writeFile(
+  join(OUT, "built.json"),
+  `${JSON.stringify({ sources: await hashes(sources), files: await hashes(built, OUT) }, null, 1)}\n`,
+);

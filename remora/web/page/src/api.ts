@@ -169,7 +169,10 @@ export interface Version {
 
 /** What went wrong, in the server's own sentence. */
 export class ApiError extends Error {
-  constructor(message: string, readonly code: string) {
+  constructor(
+    message: string,
+    readonly code: string,
+  ) {
     super(message);
   }
 }
@@ -190,7 +193,8 @@ export async function ask(url: string, init: RequestInit = {}): Promise<Response
     if (answer.status === 202 && !wait) return answer;
     const fault = answer.ok ? null : await faultOf(answer);
     if (fault && fault.code !== "loading") throw fault;
-    if (attempt >= PATIENCE) throw fault ?? new ApiError("The studio is still computing; try again in a minute.", "loading");
+    if (attempt >= PATIENCE)
+      throw fault ?? new ApiError("The studio is still computing; try again in a minute.", "loading");
     await pause(1000 * Math.max(wait, 0.5), init.signal);
   }
 }
@@ -204,7 +208,12 @@ export async function post<T>(url: string, body: unknown, signal?: AbortSignal):
 }
 
 export function send(url: string, body: unknown, signal?: AbortSignal): Promise<Response> {
-  return ask(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+  return ask(url, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal,
+  });
 }
 
 export async function upload(file: File): Promise<Upload> {
@@ -226,7 +235,8 @@ export async function download(answer: Response, name: string): Promise<void> {
 }
 
 async function faultOf(answer: Response): Promise<ApiError> {
-  if (answer.status === 401) return new ApiError("This studio wants its token: open the address that the terminal printed.", "token");
+  if (answer.status === 401)
+    return new ApiError("This studio wants its token: open the address that the terminal printed.", "token");
   const body = (await answer.json().catch(() => null)) as { error?: string; code?: string } | null;
   return new ApiError(body?.error ?? `The studio answered ${answer.status} without a reason.`, body?.code ?? "fault");
 }

@@ -28,10 +28,23 @@ export function App() {
       <Header />
       {view !== "make" && (
         <>
-          <button class="narrow-toggle" aria-expanded={narrowing} aria-controls="narrow" onClick={() => setNarrowing(!narrowing)}>
-            <Icon name={narrowing ? "close" : "filter"} /> {narrowing ? "Done" : `Parts and filters${chosen ? ` · ${chosen}` : ""}`}
+          <button
+            class="narrow-toggle"
+            aria-expanded={narrowing}
+            aria-controls="narrow"
+            onClick={() => setNarrowing(!narrowing)}
+          >
+            <Icon name={narrowing ? "close" : "filter"} />{" "}
+            {narrowing ? "Done" : `Parts and filters${chosen ? ` · ${chosen}` : ""}`}
           </button>
-          <div id="narrow" class="narrow" role="region" aria-label="Parts and filters" tabIndex={-1} data-shown={narrowing || undefined}>
+          <div
+            id="narrow"
+            class="narrow"
+            role="region"
+            aria-label="Parts and filters"
+            tabIndex={-1}
+            data-shown={narrowing || undefined}
+          >
             <BodyPicker />
             <Filters />
           </div>
@@ -55,7 +68,9 @@ function Closed({ fault }: { fault: string }) {
     <main class="nothing closed">
       <h1>The library cannot be opened</h1>
       <p>{fault}</p>
-      <button class="primary" onClick={() => void openLibrary()}>Try again</button>
+      <button class="primary" onClick={() => void openLibrary()}>
+        Try again
+      </button>
     </main>
   );
 }

@@ -25,7 +25,8 @@ effect(() => {
 export function toggleBasket({ id, title, seconds }: Kept): void {
   const limit = library.value?.limits.export_clips ?? Infinity;
   if (inBasket(id)) keep(basket.value.filter((kept) => kept.id !== id));
-  else if (basket.value.length >= limit) notify(`The basket holds ${limit} clips at most: export or remove some.`, "error");
+  else if (basket.value.length >= limit)
+    notify(`The basket holds ${limit} clips at most: export or remove some.`, "error");
   else keep([...basket.value, { id, title, seconds }]);
 }
 
@@ -53,18 +54,34 @@ export function Basket() {
     }
   };
   return (
-    <Dialog title={`Basket · ${clips.length} clip${clips.length === 1 ? "" : "s"}`} open={basketOpen.value} onClose={() => (basketOpen.value = false)}>
+    <Dialog
+      title={`Basket · ${clips.length} clip${clips.length === 1 ? "" : "s"}`}
+      open={basketOpen.value}
+      onClose={() => (basketOpen.value = false)}
+    >
       {clips.length === 0 ? (
-        <p class="empty">Nothing here yet. Put clips aside with <kbd>b</kbd> or the basket on a card, and take them along as one file.</p>
+        <p class="empty">
+          Nothing here yet. Put clips aside with <kbd>b</kbd> or the basket on a card, and take them along as one file.
+        </p>
       ) : (
         <>
           <ul class="basket">
             {clips.map((clip) => (
               <li key={clip.id}>
-                <span class="basket-figure"><FigureView clip={clip.id} playing={false} /></span>
-                <span class="basket-title" title={clip.id}>{clip.title}</span>
+                <span class="basket-figure">
+                  <FigureView clip={clip.id} playing={false} />
+                </span>
+                <span class="basket-title" title={clip.id}>
+                  {clip.title}
+                </span>
                 <span class="number">{clip.seconds.toFixed(1)} s</span>
-                <button class="icon-button" aria-label={`Remove from basket: ${clip.title}`} onClick={() => toggleBasket(clip)}><Icon name="close" /></button>
+                <button
+                  class="icon-button"
+                  aria-label={`Remove from basket: ${clip.title}`}
+                  onClick={() => toggleBasket(clip)}
+                >
+                  <Icon name="close" />
+                </button>
               </li>
             ))}
           </ul>
@@ -72,10 +89,15 @@ export function Basket() {
             <fieldset class="choices">
               <legend class="sr-only">Formats</legend>
               {FORMATS.map((format) => (
-                <label key={format}><input type="checkbox" checked={formats.includes(format)} onChange={() => toggle(format)} /> {format.toUpperCase()}</label>
+                <label key={format}>
+                  <input type="checkbox" checked={formats.includes(format)} onChange={() => toggle(format)} />{" "}
+                  {format.toUpperCase()}
+                </label>
               ))}
             </fieldset>
-            <button class="text-button" onClick={() => keep([])}>empty it</button>
+            <button class="text-button" onClick={() => keep([])}>
+              empty it
+            </button>
             <button class="primary" disabled={busy || formats.length === 0} onClick={take}>
               <Icon name="download" /> {busy ? "packing…" : "Export zip"}
             </button>

@@ -25,7 +25,13 @@ export function BodyPicker() {
       <div class="picker">
         <svg viewBox="8 4 124 216" aria-hidden="true">
           {PARTS.map((part) => (
-            <g key={part} class="picker-part" data-side={sideOf(part)} data-on={parts.includes(part) || undefined} onClick={() => toggle(part)}>
+            <g
+              key={part}
+              class="picker-part"
+              data-side={sideOf(part)}
+              data-on={parts.includes(part) || undefined}
+              onClick={() => toggle(part)}
+            >
               <path class="picker-hit" d={OUTLINES[part]} />
               <path class="picker-shape" data-part={part} d={OUTLINES[part]} />
               {part === "backbone" && <circle class="picker-head" cx="70" cy="24" r="13" />}
@@ -35,7 +41,12 @@ export function BodyPicker() {
         <ul class="picker-list">
           {PARTS.map((part) => (
             <li key={part}>
-              <button class="picker-name" data-side={sideOf(part)} aria-pressed={parts.includes(part)} onClick={() => toggle(part)}>
+              <button
+                class="picker-name"
+                data-side={sideOf(part)}
+                aria-pressed={parts.includes(part)}
+                onClick={() => toggle(part)}
+              >
                 {PART_NAMES[part]}
               </button>
             </li>
@@ -49,7 +60,11 @@ export function BodyPicker() {
             <label key={part}>
               <span>{PART_NAMES[part]}</span>
               <input
-                type="range" min="0.25" max="3" step="0.25" value={weights[part] ?? 1}
+                type="range"
+                min="0.25"
+                max="3"
+                step="0.25"
+                value={weights[part] ?? 1}
                 onInput={(event) => go({ weights: { ...weights, [part]: Number(event.currentTarget.value) } }, true)}
               />
               <output>{(weights[part] ?? 1).toFixed(2)} ×</output>

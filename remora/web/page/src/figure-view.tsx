@@ -16,7 +16,9 @@ export function FigureView({ clip, playing }: { clip: string; playing: boolean }
   const [size, setSize] = useState<[number, number]>([0, 0]);
 
   useEffect(() => {
-    const watcher = new IntersectionObserver((entries) => setSeen(entries.some((entry) => entry.isIntersecting)), { rootMargin: EARLY });
+    const watcher = new IntersectionObserver((entries) => setSeen(entries.some((entry) => entry.isIntersecting)), {
+      rootMargin: EARLY,
+    });
     const sizer = new ResizeObserver(([entry]) => setSize([entry.contentRect.width, entry.contentRect.height]));
     watcher.observe(canvas.current!);
     sizer.observe(canvas.current!);
@@ -28,7 +30,10 @@ export function FigureView({ clip, playing }: { clip: string; playing: boolean }
     setLost(false);
     if (!seen) return;
     let wanted = true;
-    loadMotion(clip, PREVIEW_FPS).then((found) => wanted && setMotion(found), () => wanted && setLost(true));
+    loadMotion(clip, PREVIEW_FPS).then(
+      (found) => wanted && setMotion(found),
+      () => wanted && setLost(true),
+    );
     return () => void (wanted = false);
   }, [clip, seen]);
 

@@ -3,7 +3,7 @@
  * WebGL context. Seen orthographically from above and front left; far limbs first, each with a rim that parts it from those
  * behind; the camera walks along, the dots of the floor (half a metre apart) show how far.
  */
-import { headingOf, sideOf, thickness } from "./body";
+import { headingOf, type Side, sideOf, thickness } from "./body";
 import { type Motion, poseAt } from "./frames";
 import { type Inks, mix } from "./theme";
 
@@ -18,7 +18,7 @@ interface Limb {
   from: number;
   to: number;
   radius: number;
-  side: "left" | "right" | "middle";
+  side: Side;
 }
 interface Rig {
   limbs: Limb[];
@@ -41,7 +41,8 @@ function rigOf(motion: Motion): Rig {
   const limbs: Limb[] = [];
   names.forEach((name, to) => {
     const inTorso = /hip$|collar$|shoulder$|^head$/.test(name) || sideOf(name) === "middle";
-    if (parents[to] >= 0 && !inTorso) limbs.push({ from: parents[to], to, radius: thickness(name), side: sideOf(name) });
+    if (parents[to] >= 0 && !inTorso)
+      limbs.push({ from: parents[to], to, radius: thickness(name), side: sideOf(name) });
   });
   const head = names.indexOf("head");
   const rig = { limbs, torso, head, neck: parents[head], yaw: headingOf(names, motion.joints), ...extentOf(motion) };
@@ -80,7 +81,12 @@ export const keyTime = (motion: Motion): number => rigOf(motion).key;
 
 /** Draws the figure at ``seconds`` into a canvas of ``width`` x ``height`` CSS pixels. */
 export function drawFigure(
-  context: CanvasRenderingContext2D, motion: Motion, seconds: number, width: number, height: number, inks: Inks,
+  context: CanvasRenderingContext2D,
+  motion: Motion,
+  seconds: number,
+  width: number,
+  height: number,
+  inks: Inks,
 ): void {
   const rig = rigOf(motion);
   const pose = new Float32Array(motion.names.length * 3);
@@ -107,7 +113,10 @@ export function drawFigure(
     context.beginPath();
     points.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
     if (closed) context.closePath();
-    for (const [ink, wider] of [[inks.stage, rim], [colour, 0]] as const) {
+    for (const [ink, wider] of [
+      [inks.stage, rim],
+      [colour, 0],
+    ] as const) {
       context.strokeStyle = context.fillStyle = ink;
       context.lineWidth = 2 * radius * scale + wider;
       context.stroke();
@@ -115,18 +124,25 @@ export function drawFigure(
     }
   };
   const disc = ([x, y]: Point, radius: number, colour: string) => {
-    for (const [ink, wider] of [[inks.stage, rim / 2], [colour, 0]] as const) {
+    for (const [ink, wider] of [
+      [inks.stage, rim / 2],
+      [colour, 0],
+    ] as const) {
       context.beginPath();
       context.arc(x, y, radius * scale + wider, 0, 2 * Math.PI);
       context.fillStyle = ink;
       context.fill();
     }
   };
-  const near = (depth: number, colour: string) => mix(colour, inks.stage, Math.min(Math.max(0.14 - depth * 0.45, 0), 0.34));
+  const near = (depth: number, colour: string) =>
+    mix(colour, inks.stage, Math.min(Math.max(0.14 - depth * 0.45, 0), 0.34));
   const hips = seen[0][2];
   const shapes: { depth: number; draw: () => void }[] = rig.limbs.map(({ from, to, radius, side }) => {
     const depth = (seen[from][2] + seen[to][2]) / 2 - hips;
-    return { depth, draw: () => stroke([seen[from], seen[to]], radius, near(depth - (pose[to * 3 + 1] - pose[1]) * SIN, inks[side])) };
+    return {
+      depth,
+      draw: () => stroke([seen[from], seen[to]], radius, near(depth - (pose[to * 3 + 1] - pose[1]) * SIN, inks[side])),
+    };
   });
   const chest = rig.torso.reduce((sum, j) => sum + seen[j][2] / 4, 0) - hips;
   shapes.push({ depth: chest, draw: () => stroke(outline(rig.torso.map((j) => seen[j])), 0.075, inks.middle, true) });
@@ -153,11 +169,19 @@ function headCentre({ head, neck }: Rig, pose: Float32Array): Point {
 function outline(corners: Point[]): Point[] {
   const [leftShoulder, rightShoulder, rightHip, leftHip] = corners;
   const middle = [0, 1].map((axis) => corners.reduce((sum, corner) => sum + corner[axis] / corners.length, 0));
-  const towards = ([x, y, depth]: Point, across: number, along: number): Point => [x + (middle[0] - x) * across, y + (middle[1] - y) * along, depth];
+  const towards = ([x, y, depth]: Point, across: number, along: number): Point => [
+    x + (middle[0] - x) * across,
+    y + (middle[1] - y) * along,
+    depth,
+  ];
   const between = (a: Point, b: Point): Point => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2, a[2]];
   return [
-    towards(leftShoulder, 0.28, 0.1), towards(rightShoulder, 0.28, 0.1), towards(between(rightShoulder, rightHip), 0.5, 0),
-    towards(rightHip, 0.3, 0.1), towards(leftHip, 0.3, 0.1), towards(between(leftHip, leftShoulder), 0.5, 0),
+    towards(leftShoulder, 0.28, 0.1),
+    towards(rightShoulder, 0.28, 0.1),
+    towards(between(rightShoulder, rightHip), 0.5, 0),
+    towards(rightHip, 0.3, 0.1),
+    towards(leftHip, 0.3, 0.1),
+    towards(between(leftHip, leftShoulder), 0.5, 0),
   ];
 }
 
@@ -165,7 +189,12 @@ type Point = [number, number, number]; // left, top, nearness
 type Project = (x: number, y: number, z: number) => Point;
 
 function drawFloor(
-  context: CanvasRenderingContext2D, project: Project, rootX: number, rootZ: number, inks: Inks, scale: number,
+  context: CanvasRenderingContext2D,
+  project: Project,
+  rootX: number,
+  rootZ: number,
+  inks: Inks,
+  scale: number,
 ): void {
   context.fillStyle = inks.muted;
   const size = Math.max(1, scale * 0.009);
@@ -183,7 +212,12 @@ function drawFloor(
 }
 
 function drawShadow(
-  context: CanvasRenderingContext2D, rig: Rig, pose: Float32Array, project: Project, inks: Inks, scale: number,
+  context: CanvasRenderingContext2D,
+  rig: Rig,
+  pose: Float32Array,
+  project: Project,
+  inks: Inks,
+  scale: number,
 ): void {
   context.beginPath();
   for (const { from, to } of [...rig.limbs, { from: rig.torso[0], to: rig.torso[2] }, { from: 0, to: rig.neck }]) {

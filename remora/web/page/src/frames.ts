@@ -72,7 +72,10 @@ export function decodeFrames(buffer: ArrayBuffer): Motion {
   at += T * 12;
   const contacts = new Uint8Array(buffer, at, T);
   at += Math.ceil(T / 4) * 4;
-  const values = head.bits === 16 ? new Uint16Array(buffer, at, T * (J - 1) * 3) : unpack12(new Uint8Array(buffer, at), T * (J - 1) * 3);
+  const values =
+    head.bits === 16
+      ? new Uint16Array(buffer, at, T * (J - 1) * 3)
+      : unpack12(new Uint8Array(buffer, at), T * (J - 1) * 3);
   const joints = new Float32Array(T * J * 3);
   for (let t = 0, i = 0; t < T; t++) {
     const o = t * J * 3;

@@ -30,11 +30,26 @@ export function Header() {
         ))}
       </nav>
       <div class="top-acts">
-        <button class="icon-button" aria-label={`Basket, ${count} clips`} title="Basket" onClick={() => (basketOpen.value = true)}>
-          <Icon name="basket" />{count > 0 && <i class="badge">{count}</i>}
+        <button
+          class="icon-button"
+          aria-label={`Basket, ${count} clips`}
+          title="Basket"
+          onClick={() => (basketOpen.value = true)}
+        >
+          <Icon name="basket" />
+          {count > 0 && <i class="badge">{count}</i>}
         </button>
-        <button class="icon-button" aria-label={`Use ${other} colours`} title={`${other} colours`} onClick={toggleTheme}><Icon name={other === "light" ? "sun" : "moon"} /></button>
-        <button class="icon-button top-keys" aria-label="Keys" title="Keys (?)" onClick={() => (helpOpen.value = true)}><Icon name="keyboard" /></button>
+        <button
+          class="icon-button"
+          aria-label={`Use ${other} colours`}
+          title={`${other} colours`}
+          onClick={toggleTheme}
+        >
+          <Icon name={other === "light" ? "sun" : "moon"} />
+        </button>
+        <button class="icon-button top-keys" aria-label="Keys" title="Keys (?)" onClick={() => (helpOpen.value = true)}>
+          <Icon name="keyboard" />
+        </button>
       </div>
     </header>
   );
@@ -43,5 +58,17 @@ export function Header() {
 function startAgain(event: MouseEvent): void {
   if (event.metaKey || event.ctrlKey) return;
   event.preventDefault();
-  go({ view: "grid", text: "", motion: null, parts: [], weights: {}, more: [], less: [], filters: {}, area: null, open: null, ghost: null });
+  go({
+    view: "grid",
+    text: "",
+    motion: null,
+    parts: [],
+    weights: {},
+    more: [],
+    less: [],
+    filters: {},
+    area: null,
+    open: null,
+    ghost: null,
+  });
 }

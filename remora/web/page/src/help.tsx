@@ -9,8 +9,17 @@ import "./help.css";
 export const helpOpen = signal(false);
 
 const KEYS: [string, string][] = [
-  ["/", "search"], ["← ↑ ↓ →", "go through the grid"], ["Enter", "open a clip"], ["b", "put the open clip into the basket"], ["Space", "play or pause"],
-  [", .", "one frame back, one on"], ["[ ]", "slower, faster"], ["l", "loop"], ["Esc", "close the clip"], ["g m n", "grid, map, new motion"], ["?", "this list"],
+  ["/", "search"],
+  ["← ↑ ↓ →", "go through the grid"],
+  ["Enter", "open a clip"],
+  ["b", "put the open clip into the basket"],
+  ["Space", "play or pause"],
+  [", .", "one frame back, one on"],
+  ["[ ]", "slower, faster"],
+  ["l", "loop"],
+  ["Esc", "close the clip"],
+  ["g m n", "grid, map, new motion"],
+  ["?", "this list"],
 ];
 
 export function Help() {
@@ -18,10 +27,23 @@ export function Help() {
   return (
     <Dialog title="Keys and library" open={helpOpen.value} onClose={() => (helpOpen.value = false)}>
       <dl class="keys">
-        {KEYS.map(([key, told]) => <div key={key}><dt>{key.split(" ").map((one) => <kbd key={one}>{one}</kbd>)}</dt><dd>{told}</dd></div>)}
+        {KEYS.map(([key, told]) => (
+          <div key={key}>
+            <dt>
+              {key.split(" ").map((one) => (
+                <kbd key={one}>{one}</kbd>
+              ))}
+            </dt>
+            <dd>{told}</dd>
+          </div>
+        ))}
       </dl>
       {about && <Versions key={about.version} />}
-      {about && <p class="hint">Remora {about.remora} · <a href="licences.txt">licences</a></p>}
+      {about && (
+        <p class="hint">
+          Remora {about.remora} · <a href="licences.txt">licences</a>
+        </p>
+      )}
     </Dialog>
   );
 }
@@ -33,11 +55,25 @@ function Versions() {
   return (
     <table class="versions">
       <caption>{library.value!.name}: its last versions</caption>
-      <thead><tr><th>version</th><th>when</th><th>clips</th><th>added</th><th>taken out</th><th>note</th></tr></thead>
+      <thead>
+        <tr>
+          <th>version</th>
+          <th>when</th>
+          <th>clips</th>
+          <th>added</th>
+          <th>taken out</th>
+          <th>note</th>
+        </tr>
+      </thead>
       <tbody>
         {value?.versions.slice(0, SHOWN).map((one) => (
           <tr key={one.version}>
-            <td>{one.version}</td><td>{one.time.slice(0, 16).replace("T", " ")}</td><td>{one.rows.toLocaleString("en")}</td><td>{one.added}</td><td>{one.deleted}</td><td>{one.note}</td>
+            <td>{one.version}</td>
+            <td>{one.time.slice(0, 16).replace("T", " ")}</td>
+            <td>{one.rows.toLocaleString("en")}</td>
+            <td>{one.added}</td>
+            <td>{one.deleted}</td>
+            <td>{one.note}</td>
           </tr>
         ))}
       </tbody>

@@ -93,7 +93,10 @@ export function writePlace(at: Place): string {
   put("q", [at.text]);
   put("motion", [at.motion]);
   put("part", at.parts);
-  put("weight", Object.entries(at.weights).map(([part, value]) => `${part}:${value}`));
+  put(
+    "weight",
+    Object.entries(at.weights).map(([part, value]) => `${part}:${value}`),
+  );
   put("more", at.more);
   put("less", at.less);
   for (const [column, filter] of Object.entries(at.filters)) {

@@ -31,7 +31,17 @@ export const results = signal<Results>(EMPTY);
 
 const asked = computed(() => {
   const { text, motion, parts, weights, more, less, filters, area } = place.value;
-  return JSON.stringify({ text: text.trim(), motion, parts, weights, more, less, filters, area, version: library.value?.version });
+  return JSON.stringify({
+    text: text.trim(),
+    motion,
+    parts,
+    weights,
+    more,
+    less,
+    filters,
+    area,
+    version: library.value?.version,
+  });
 });
 let current = new AbortController();
 let lastText = place.value.text;
@@ -66,7 +76,13 @@ async function load(offset: number, stopped: AbortSignal): Promise<void> {
     const page = isQuestion.value ? await search(offset, stopped) : await browse(offset, stopped);
     if (stopped.aborted) return;
     const before = offset ? results.value.items : [];
-    results.value = { ...page, items: [...before, ...page.items], state: "ready", fault: "", took_ms: performance.now() - start };
+    results.value = {
+      ...page,
+      items: [...before, ...page.items],
+      state: "ready",
+      fault: "",
+      took_ms: performance.now() - start,
+    };
   } catch (fault) {
     if (!stopped.aborted) results.value = { ...EMPTY, state: "failed", fault: (fault as Error).message };
   }
@@ -77,8 +93,16 @@ type Page = Pick<Results, "items" | "total" | "next" | "notes">;
 async function search(offset: number, stopped: AbortSignal): Promise<Page> {
   const at = place.value;
   const request: SearchRequest = {
-    text: at.text.trim() || null, clip: at.motion, parts: at.parts, weights: at.weights, more_like: at.more, less_like: at.less,
-    where: whereOf(at.filters), within: at.area && (await idsWithin(at.area)), k: PAGE, offset,
+    text: at.text.trim() || null,
+    clip: at.motion,
+    parts: at.parts,
+    weights: at.weights,
+    more_like: at.more,
+    less_like: at.less,
+    where: whereOf(at.filters),
+    within: at.area && (await idsWithin(at.area)),
+    k: PAGE,
+    offset,
   };
   const answer = await post<Hits>("/api/search", request, stopped);
   return { items: answer.hits.map(itemOfHit), total: answer.matching, next: answer.next, notes: answer.notes };
@@ -99,15 +123,23 @@ function clipQuery(where: string | null, offset: number): string {
 
 function itemOfHit(hit: Hit): Item {
   return {
-    id: hit.clip_id, title: hit.captions[0] ?? titleOf(hit), source: hit.source, seconds: hit.end_s - hit.start_s,
-    score: hit.score, parts: hit.parts,
+    id: hit.clip_id,
+    title: hit.captions[0] ?? titleOf(hit),
+    source: hit.source,
+    seconds: hit.end_s - hit.start_s,
+    score: hit.score,
+    parts: hit.parts,
   };
 }
 
 export function itemOfClip(clip: Clip): Item {
   return {
-    id: clip.clip_id, title: clip.captions[0]?.text ?? titleOf(clip), source: clip.source, seconds: clip.duration_s,
-    score: null, parts: null,
+    id: clip.clip_id,
+    title: clip.captions[0]?.text ?? titleOf(clip),
+    source: clip.source,
+    seconds: clip.duration_s,
+    score: null,
+    parts: null,
   };
 }
 

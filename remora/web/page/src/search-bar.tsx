@@ -15,7 +15,8 @@ export function SearchBar() {
   const without = (list: string[], item: string) => list.filter((other) => other !== item);
   return (
     <form
-      class="search" role="search"
+      class="search"
+      role="search"
       onSubmit={(event) => {
         event.preventDefault();
         go({ view: place.value.view === "make" ? "grid" : place.value.view });
@@ -24,32 +25,71 @@ export function SearchBar() {
     >
       <div class="search-box">
         <Icon name="search" />
-        {motion && <Chip icon="play" label={`like ${shortName(motion)}`} clip={motion} onRemove={() => go({ motion: null })} />}
+        {motion && (
+          <Chip icon="play" label={`like ${shortName(motion)}`} clip={motion} onRemove={() => go({ motion: null })} />
+        )}
         {more.map((id) => (
-          <Chip key={id} icon="more" label={`more ${shortName(id)}`} clip={id} onRemove={() => go({ more: without(more, id) })} />
+          <Chip
+            key={id}
+            icon="more"
+            label={`more ${shortName(id)}`}
+            clip={id}
+            onRemove={() => go({ more: without(more, id) })}
+          />
         ))}
         {less.map((id) => (
-          <Chip key={id} icon="less" label={`less ${shortName(id)}`} clip={id} onRemove={() => go({ less: without(less, id) })} />
+          <Chip
+            key={id}
+            icon="less"
+            label={`less ${shortName(id)}`}
+            clip={id}
+            onRemove={() => go({ less: without(less, id) })}
+          />
         ))}
         {parts.map((part) => (
-          <Chip key={part} label={`by ${PART_NAMES[part] ?? part}`} onRemove={() => go({ parts: without(parts, part) })} />
+          <Chip
+            key={part}
+            label={`by ${PART_NAMES[part] ?? part}`}
+            onRemove={() => go({ parts: without(parts, part) })}
+          />
         ))}
         {area && <Chip icon="map" label="area of the map" onRemove={() => go({ area: null })} />}
         <input
-          id={SEARCH_ID} type="search" autocomplete="off" spellcheck={false} enterkeyhint="search"
+          id={SEARCH_ID}
+          type="search"
+          autocomplete="off"
+          spellcheck={false}
+          enterkeyhint="search"
           maxLength={library.value?.limits.text}
           aria-label="Search for a motion in words"
           placeholder={motion || more.length ? "and in words…" : "someone waves with the left hand…"}
           value={text}
-          onInput={(event) => go({ text: event.currentTarget.value, view: place.value.view === "make" ? "grid" : place.value.view }, true)}
+          onInput={(event) =>
+            go({ text: event.currentTarget.value, view: place.value.view === "make" ? "grid" : place.value.view }, true)
+          }
         />
-        {uploading.value && <span class="search-busy" role="status">reading {uploading.value}…</span>}
-        <kbd class="search-key" aria-hidden="true">/</kbd>
-        <button type="button" class="icon-button" aria-label="Search by a motion file" title="Search by a motion file (or drop it anywhere)" onClick={() => file.current?.click()}>
+        {uploading.value && (
+          <span class="search-busy" role="status">
+            reading {uploading.value}…
+          </span>
+        )}
+        <kbd class="search-key" aria-hidden="true">
+          /
+        </kbd>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label="Search by a motion file"
+          title="Search by a motion file (or drop it anywhere)"
+          onClick={() => file.current?.click()}
+        >
           <Icon name="upload" />
         </button>
         <input
-          ref={file} type="file" hidden accept={library.value?.upload_formats.map((suffix) => `.${suffix}`).join(",")}
+          ref={file}
+          type="file"
+          hidden
+          accept={library.value?.upload_formats.map((suffix) => `.${suffix}`).join(",")}
           onChange={(event) => {
             const chosen = event.currentTarget.files?.[0];
             event.currentTarget.value = "";
@@ -61,11 +101,32 @@ export function SearchBar() {
   );
 }
 
-function Chip({ label, icon, clip, onRemove }: { label: string; icon?: IconName; clip?: string; onRemove: () => void }) {
+function Chip({
+  label,
+  icon,
+  clip,
+  onRemove,
+}: {
+  label: string;
+  icon?: IconName;
+  clip?: string;
+  onRemove: () => void;
+}) {
   return (
     <span class="chip">
       {icon && <Icon name={icon} />}
-      {clip ? <button type="button" class="chip-label" title={`Watch ${clip}`} onClick={() => go({ open: clip, ghost: null })}>{label}</button> : <span class="chip-label">{label}</span>}
+      {clip ? (
+        <button
+          type="button"
+          class="chip-label"
+          title={`Watch ${clip}`}
+          onClick={() => go({ open: clip, ghost: null })}
+        >
+          {label}
+        </button>
+      ) : (
+        <span class="chip-label">{label}</span>
+      )}
       <button type="button" class="chip-remove" aria-label={`Remove: ${label}`} onClick={onRemove}>
         <Icon name="close" />
       </button>

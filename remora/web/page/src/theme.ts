@@ -40,8 +40,15 @@ function readInks(): Inks {
   const style = getComputedStyle(document.documentElement);
   const ink = (name: string) => style.getPropertyValue(`--${name}`).trim() || "#888888";
   return {
-    surface: ink("surface"), stage: ink("stage"), ink: ink("ink"), muted: ink("muted"), grid: ink("grid"),
-    accent: ink("accent"), left: ink("left"), right: ink("right"), middle: ink("middle"),
+    surface: ink("surface"),
+    stage: ink("stage"),
+    ink: ink("ink"),
+    muted: ink("muted"),
+    grid: ink("grid"),
+    accent: ink("accent"),
+    left: ink("left"),
+    right: ink("right"),
+    middle: ink("middle"),
   };
 }
 
@@ -50,7 +57,9 @@ export function mix(one: string, other: string, share: number): string {
   const channel = (at: number) => {
     const a = parseInt(one.slice(at, at + 2), 16);
     const b = parseInt(other.slice(at, at + 2), 16);
-    return Math.round(a + (b - a) * share).toString(16).padStart(2, "0");
+    return Math.round(a + (b - a) * share)
+      .toString(16)
+      .padStart(2, "0");
   };
   return `#${channel(1)}${channel(3)}${channel(5)}`;
 }

@@ -9,23 +9,45 @@ const FEET = [
   { side: "right", bits: 12, name: "right foot" },
 ] as const;
 
-export function Timeline({ captions, moments, motion, clipStart }: { captions: Caption[]; moments: Moment[]; motion: Motion | null; clipStart: number }) {
+export function Timeline({
+  captions,
+  moments,
+  motion,
+  clipStart,
+}: {
+  captions: Caption[];
+  moments: Moment[];
+  motion: Motion | null;
+  clipStart: number;
+}) {
   const whole = duration.value || 1;
-  const place = (from: number, to: number) => ({ left: `${(100 * from) / whole}%`, width: `${(100 * Math.max(to - from, 0)) / whole}%` });
+  const place = (from: number, to: number) => ({
+    left: `${(100 * from) / whole}%`,
+    width: `${(100 * Math.max(to - from, 0)) / whole}%`,
+  });
   const spans = captions.map((caption) => spanOf(caption, whole, clipStart));
   return (
     <div class="timeline">
       <div class="tracks">
         {captions.map((caption, i) => (
           <div class="track" key={i}>
-            <button class="track-caption" style={place(...spans[i])} title={caption.text} onClick={() => seek(spans[i][0])}>{caption.text}</button>
+            <button
+              class="track-caption"
+              style={place(...spans[i])}
+              title={caption.text}
+              onClick={() => seek(spans[i][0])}
+            >
+              {caption.text}
+            </button>
           </div>
         ))}
         {moments.length > 0 && (
           <div class="track track-moments">
             {moments.map((moment, i) => (
               <button
-                key={i} class="track-moment" style={{ ...place(moment.start_s, moment.end_s), "--strength": String(Math.max(moment.score, 0.15)) }}
+                key={i}
+                class="track-moment"
+                style={{ ...place(moment.start_s, moment.end_s), "--strength": String(Math.max(moment.score, 0.15)) }}
                 aria-label={`Moment ${moment.start_s.toFixed(1)} to ${moment.end_s.toFixed(1)} seconds, score ${moment.score.toFixed(2)}`}
                 title={`${moment.start_s.toFixed(1)}–${moment.end_s.toFixed(1)} s · ${moment.score.toFixed(2)}`}
                 onClick={() => seek(moment.start_s)}
@@ -33,15 +55,32 @@ export function Timeline({ captions, moments, motion, clipStart }: { captions: C
             ))}
           </div>
         )}
-        {motion && FEET.map(({ side, bits, name }) => (
-          <svg key={side} class="track-feet" data-side={side} viewBox={`0 0 ${motion.frames} 1`} preserveAspectRatio="none" role="img" aria-label={`When the ${name} stands`}>
-            <title>{name} on the floor</title>
-            {stands(motion, bits).map(([from, to]) => <rect key={from} x={from} y="0" width={to - from} height="1" />)}
-          </svg>
-        ))}
+        {motion &&
+          FEET.map(({ side, bits, name }) => (
+            <svg
+              key={side}
+              class="track-feet"
+              data-side={side}
+              viewBox={`0 0 ${motion.frames} 1`}
+              preserveAspectRatio="none"
+              role="img"
+              aria-label={`When the ${name} stands`}
+            >
+              <title>{name} on the floor</title>
+              {stands(motion, bits).map(([from, to]) => (
+                <rect key={from} x={from} y="0" width={to - from} height="1" />
+              ))}
+            </svg>
+          ))}
         <i class="playhead" style={{ left: `${(100 * seconds.value) / whole}%` }} />
         <input
-          class="scrub" type="range" min="0" max={whole} step={1 / frameRate.value} value={seconds.value} aria-label="Time"
+          class="scrub"
+          type="range"
+          min="0"
+          max={whole}
+          step={1 / frameRate.value}
+          value={seconds.value}
+          aria-label="Time"
           aria-valuetext={`${seconds.value.toFixed(2)} of ${whole.toFixed(2)} seconds`}
           onInput={(event) => seek(Number(event.currentTarget.value))}
         />

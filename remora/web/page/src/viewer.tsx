@@ -27,7 +27,7 @@ export function Viewer({ id }: { id: string }) {
   const fitting = useAnswer<{ captions: Caption[] }>(id.includes(":") && `/api/describe/${path(id)}?k=3`);
   const moments = useMoments(id, text.trim());
   const hit = results.value.items.find((item) => item.id === id);
-  const title = clip.value ? itemOfClip(clip.value).title : hit?.title ?? shortName(id);
+  const title = clip.value ? itemOfClip(clip.value).title : (hit?.title ?? shortName(id));
 
   useEffect(() => {
     if (!motion.value) return;
@@ -52,36 +52,88 @@ export function Viewer({ id }: { id: string }) {
     <aside class="viewer" ref={panel} tabIndex={-1} aria-label={`Clip: ${title}`}>
       <header class="viewer-head">
         <h2 title={id}>{title}</h2>
-        <button class="icon-button" aria-label="Close clip" title="Close (Esc)" onClick={() => go({ open: null, ghost: null })}><Icon name="close" /></button>
+        <button
+          class="icon-button"
+          aria-label="Close clip"
+          title="Close (Esc)"
+          onClick={() => go({ open: null, ghost: null })}
+        >
+          <Icon name="close" />
+        </button>
       </header>
       {fault ? (
-        <div class="viewer-fault" role="alert"><b>This clip cannot be shown</b><p>{fault}</p></div>
+        <div class="viewer-fault" role="alert">
+          <b>This clip cannot be shown</b>
+          <p>{fault}</p>
+        </div>
       ) : (
         <>
           <StageView motion={motion.value} ghost={ghost ? other.value : null} />
           <Transport />
-          <Timeline captions={clip.value?.captions ?? []} moments={moments} motion={motion.value} clipStart={clip.value?.start_s ?? 0} />
+          <Timeline
+            captions={clip.value?.captions ?? []}
+            moments={moments}
+            motion={motion.value}
+            clipStart={clip.value?.start_s ?? 0}
+          />
           <div class="viewer-acts">
-            <button onClick={() => go({ motion: id, text: "", more: [], less: [], view: "grid" })}><Icon name="search" /> Similar</button>
-            <button aria-pressed={inBasket(id)} onClick={() => toggleBasket({ id, title, seconds: duration.value })}><Icon name={inBasket(id) ? "check" : "basket"} /> Basket</button>
+            <button onClick={() => go({ motion: id, text: "", more: [], less: [], view: "grid" })}>
+              <Icon name="search" /> Similar
+            </button>
+            <button aria-pressed={inBasket(id)} onClick={() => toggleBasket({ id, title, seconds: duration.value })}>
+              <Icon name={inBasket(id) ? "check" : "basket"} /> Basket
+            </button>
             <Export id={id} />
-            <button title="Copy the address of what you see" onClick={copyLink}><Icon name="link" /> Link</button>
+            <button title="Copy the address of what you see" onClick={copyLink}>
+              <Icon name="link" /> Link
+            </button>
           </div>
         </>
       )}
       {ghost && (
         <section class="panel">
-          <h2>Beside {shortName(ghost)} <button class="text-button" onClick={() => go({ open: ghost, ghost: id })}>swap</button><button class="text-button" onClick={() => go({ ghost: null })}>end</button></h2>
-          {other.fault ?? likeness.fault ? <p class="hint" role="alert">{other.fault ?? likeness.fault}</p> : likeness.value && (
-            <><p class="hint">Whole body <b class="number">{likeness.value.whole.toFixed(2)}</b>, by part:</p><Why scores={likeness.value.parts} /></>
+          <h2>
+            Beside {shortName(ghost)}{" "}
+            <button class="text-button" onClick={() => go({ open: ghost, ghost: id })}>
+              swap
+            </button>
+            <button class="text-button" onClick={() => go({ ghost: null })}>
+              end
+            </button>
+          </h2>
+          {(other.fault ?? likeness.fault) ? (
+            <p class="hint" role="alert">
+              {other.fault ?? likeness.fault}
+            </p>
+          ) : (
+            likeness.value && (
+              <>
+                <p class="hint">
+                  Whole body <b class="number">{likeness.value.whole.toFixed(2)}</b>, by part:
+                </p>
+                <Why scores={likeness.value.parts} />
+              </>
+            )
           )}
         </section>
       )}
       {!ghost && hit?.parts && (
-        <section class="panel"><h2>Why this clip <span class="number">{hit.score?.toFixed(2)}</span></h2><Why scores={hit.parts} /></section>
+        <section class="panel">
+          <h2>
+            Why this clip <span class="number">{hit.score?.toFixed(2)}</span>
+          </h2>
+          <Why scores={hit.parts} />
+        </section>
       )}
       {fitting.value && fitting.value.captions.length > 0 && (
-        <section class="panel"><h2>What it looks like</h2><ul class="plain">{fitting.value.captions.map(({ text: told }) => <li key={told}>{told}</li>)}</ul></section>
+        <section class="panel">
+          <h2>What it looks like</h2>
+          <ul class="plain">
+            {fitting.value.captions.map(({ text: told }) => (
+              <li key={told}>{told}</li>
+            ))}
+          </ul>
+        </section>
       )}
       {library.value?.features.generate && <Change key={id} id={id} />}
       {clip.value && <Facts clip={clip.value} />}
@@ -93,14 +145,44 @@ function Transport() {
   const whole = duration.value;
   return (
     <div class="transport">
-      <button class="icon-button" aria-label="Previous frame" title="Previous frame (,)" onClick={() => stepFrame(-1)}><Icon name="step_back" /></button>
-      <button class="icon-button transport-play" aria-label={playing.value ? "Pause" : "Play"} title="Space" onClick={() => play(!playing.value)}><Icon name={playing.value ? "pause" : "play"} /></button>
-      <button class="icon-button" aria-label="Next frame" title="Next frame (.)" onClick={() => stepFrame(1)}><Icon name="step_on" /></button>
-      <button class="icon-button" aria-label="Loop" title="Loop (l)" aria-pressed={looping.value} onClick={() => (looping.value = !looping.value)}><Icon name="loop" /></button>
-      <select aria-label="Speed" title="Speed ([ and ])" value={String(speed.value)} onChange={(event) => (speed.value = Number(event.currentTarget.value))}>
-        {SPEEDS.map((value) => <option key={value} value={String(value)}>{value} ×</option>)}
+      <button class="icon-button" aria-label="Previous frame" title="Previous frame (,)" onClick={() => stepFrame(-1)}>
+        <Icon name="step_back" />
+      </button>
+      <button
+        class="icon-button transport-play"
+        aria-label={playing.value ? "Pause" : "Play"}
+        title="Space"
+        onClick={() => play(!playing.value)}
+      >
+        <Icon name={playing.value ? "pause" : "play"} />
+      </button>
+      <button class="icon-button" aria-label="Next frame" title="Next frame (.)" onClick={() => stepFrame(1)}>
+        <Icon name="step_on" />
+      </button>
+      <button
+        class="icon-button"
+        aria-label="Loop"
+        title="Loop (l)"
+        aria-pressed={looping.value}
+        onClick={() => (looping.value = !looping.value)}
+      >
+        <Icon name="loop" />
+      </button>
+      <select
+        aria-label="Speed"
+        title="Speed ([ and ])"
+        value={String(speed.value)}
+        onChange={(event) => (speed.value = Number(event.currentTarget.value))}
+      >
+        {SPEEDS.map((value) => (
+          <option key={value} value={String(value)}>
+            {value} ×
+          </option>
+        ))}
       </select>
-      <span class="number transport-time">{seconds.value.toFixed(2)} / {whole.toFixed(2)} s</span>
+      <span class="number transport-time">
+        {seconds.value.toFixed(2)} / {whole.toFixed(2)} s
+      </span>
     </div>
   );
 }
@@ -108,10 +190,16 @@ function Transport() {
 function Export({ id }: { id: string }) {
   return (
     <details class="menu">
-      <summary><Icon name="download" /> Export</summary>
+      <summary>
+        <Icon name="download" /> Export
+      </summary>
       <ul>
         {library.value?.export_formats.map((format) => (
-          <li key={format}><a href={exportUrl(id, format)} download>{format.toUpperCase()}</a></li>
+          <li key={format}>
+            <a href={exportUrl(id, format)} download>
+              {format.toUpperCase()}
+            </a>
+          </li>
         ))}
       </ul>
     </details>
@@ -120,15 +208,30 @@ function Export({ id }: { id: string }) {
 
 function Facts({ clip }: { clip: Clip }) {
   const facts: [string, string | undefined][] = [
-    ["Action", clip.labels.class_id?.replaceAll("_", " ")], ["Style", clip.labels.style], ["Source", clip.source], ["Take", clip.take],
-    ["In the take", `${clip.start_s.toFixed(2)}–${clip.end_s.toFixed(2)} s`], ["Frames", `${clip.n_frames} at ${clip.fps} fps`],
-    ["Person", clip.subject], ["Split", clip.split], ["Licence", clip.licence], ["Origin", clip.origin], ["Mirrored", clip.mirrored ? "yes" : ""],
+    ["Action", clip.labels.class_id?.replaceAll("_", " ")],
+    ["Style", clip.labels.style],
+    ["Source", clip.source],
+    ["Take", clip.take],
+    ["In the take", `${clip.start_s.toFixed(2)}–${clip.end_s.toFixed(2)} s`],
+    ["Frames", `${clip.n_frames} at ${clip.fps} fps`],
+    ["Person", clip.subject],
+    ["Split", clip.split],
+    ["Licence", clip.licence],
+    ["Origin", clip.origin],
+    ["Mirrored", clip.mirrored ? "yes" : ""],
   ];
   return (
     <section class="panel">
       <h2>About it</h2>
       <dl class="facts">
-        {facts.filter(([, value]) => value).map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
+        {facts
+          .filter(([, value]) => value)
+          .map(([name, value]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
       </dl>
     </section>
   );

@@ -7,7 +7,9 @@ const width = (score: number): string => `${Math.round(100 * Math.min(Math.max(s
 const known = (scores: PartScores): string[] => PARTS.filter((part) => part in scores);
 
 export function WhySmall({ scores }: { scores: PartScores }) {
-  const told = known(scores).map((part) => `${PART_NAMES[part]} ${scores[part].toFixed(2)}`).join(", ");
+  const told = known(scores)
+    .map((part) => `${PART_NAMES[part]} ${scores[part].toFixed(2)}`)
+    .join(", ");
   return (
     <span class="why-small" role="img" aria-label={`Similarity by part: ${told}`} title={told.replaceAll(", ", "\n")}>
       {known(scores).map((part) => (
