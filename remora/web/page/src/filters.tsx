@@ -24,9 +24,9 @@ const LONG = 14; // from here on a list can be searched
 
 export function Filters() {
   const { filters } = place.value;
-  const set = (column: string, filter: Filter | null, replace = false) => {
+  const set = (column: string, filter: Filter | null) => {
     const { [column]: _, ...others } = place.value.filters;
-    go({ filters: filter ? { ...others, [column]: filter } : others }, replace);
+    go({ filters: filter ? { ...others, [column]: filter } : others });
   };
   const rank = (name: string) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
   const sorted = [...columns.value].sort((a, b) => rank(a.name) - rank(b.name));
@@ -55,7 +55,7 @@ export function Filters() {
             <RangeFilter
               column={column}
               filter={filters[column.name] as Range | undefined}
-              onChange={(range, replace) => set(column.name, range, replace)}
+              onChange={(range) => set(column.name, range)}
             />
           ) : (
             <ValueFilter
@@ -131,7 +131,7 @@ function RangeFilter({
 }: {
   column: Column;
   filter?: Range;
-  onChange: (range: Range | null, replace?: boolean) => void;
+  onChange: (range: Range | null) => void;
 }) {
   const low = Math.floor((column.low ?? 0) * 10) / 10;
   const high = Math.ceil((column.high ?? 1) * 10) / 10;
@@ -141,7 +141,9 @@ function RangeFilter({
   const most = Math.max(1, ...bins.map(({ count }) => Math.sqrt(count)));
   const unit = UNITS[column.name] ?? "";
   const name = TITLES[column.name] ?? column.name;
-  const commit = () => onChange(range.low <= low && range.high >= high ? null : range);
+  const moved = (end: "low" | "high", value: number): Range =>
+    end === "low" ? { ...range, low: Math.min(value, range.high) } : { ...range, high: Math.max(value, range.low) };
+  const commit = (chosen: Range) => onChange(chosen.low <= low && chosen.high >= high ? null : chosen);
   const thumb = (end: "low" | "high") => (
     <input
       type="range"
@@ -150,15 +152,8 @@ function RangeFilter({
       step="0.1"
       value={range[end]}
       aria-label={`${name}, ${end === "low" ? "from" : "to"}`}
-      onInput={(event) => {
-        const value = Number(event.currentTarget.value);
-        setRange(
-          end === "low"
-            ? { ...range, low: Math.min(value, range.high) }
-            : { ...range, high: Math.max(value, range.low) },
-        );
-      }}
-      onChange={commit}
+      onInput={(event) => setRange(moved(end, Number(event.currentTarget.value)))}
+      onChange={(event) => commit(moved(end, Number(event.currentTarget.value)))}
     />
   );
   return (
