@@ -14,7 +14,10 @@ export function mapPoints(): Promise<MapPoints> {
   return loading.points;
 }
 
+/** The clips in an area, those nearest to its middle first. */
 export async function idsWithin([x0, y0, x1, y1]: [number, number, number, number]): Promise<string[]> {
   const { clip_ids, x, y } = await mapPoints();
-  return clip_ids.filter((_, i) => x[i] >= x0 && x[i] <= x1 && y[i] >= y0 && y[i] <= y1);
+  const fromMiddle = (i: number) => Math.hypot(x[i] - (x0 + x1) / 2, y[i] - (y0 + y1) / 2);
+  const inside = [...clip_ids.keys()].filter((i) => x[i] >= x0 && x[i] <= x1 && y[i] >= y0 && y[i] <= y1);
+  return inside.sort((a, b) => fromMiddle(a) - fromMiddle(b)).map((i) => clip_ids[i]);
 }

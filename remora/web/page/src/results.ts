@@ -91,30 +91,33 @@ async function load(offset: number, stopped: AbortSignal): Promise<void> {
 type Page = Pick<Results, "items" | "total" | "next" | "notes">;
 
 async function search(offset: number, stopped: AbortSignal): Promise<Page> {
-  const at = place.value;
-  const request: SearchRequest = {
-    text: at.text.trim() || null,
-    clip: at.motion,
-    parts: at.parts,
-    weights: at.weights,
-    more_like: at.more,
-    less_like: at.less,
-    where: whereOf(at.filters),
-    within: at.area && (await idsWithin(at.area)),
-    k: PAGE,
-    offset,
-  };
-  const answer = await post<Hits>("/api/search", request, stopped);
+  const { text, motion, parts, weights, more, less, area } = place.value;
+  const asked = { text: text.trim() || null, clip: motion, parts, weights, more_like: more, less_like: less };
+  const answer = await hitsOf(asked, area && (await idsWithin(area)), offset, stopped);
   return { items: answer.hits.map(itemOfHit), total: answer.matching, next: answer.next, notes: answer.notes };
 }
 
+/** Nothing is asked: the library in its own order, or an area of the map from its middle outwards. */
 async function browse(offset: number, stopped: AbortSignal): Promise<Page> {
   const { filters, area } = place.value;
-  const within = area && (await idsWithin(area));
-  const answer = within
-    ? await post<ClipPage>("/api/clips/list", { where: whereOf(filters), within, offset, limit: PAGE }, stopped)
-    : await get<ClipPage>(`/api/clips?${clipQuery(whereOf(filters), offset)}`, stopped);
-  return { items: answer.items.map(itemOfClip), total: answer.total, next: answer.next, notes: [] };
+  if (!area) {
+    const answer = await get<ClipPage>(`/api/clips?${clipQuery(whereOf(filters), offset)}`, stopped);
+    return { items: answer.items.map(itemOfClip), total: answer.total, next: answer.next, notes: [] };
+  }
+  const within = await idsWithin(area);
+  if (within.length === 0) return { items: [], total: 0, next: null, notes: [] };
+  const answer = await hitsOf({ clip: within[0] }, within, offset, stopped);
+  const items = answer.hits.map((hit) => ({ ...itemOfHit(hit), score: null, parts: null }));
+  return { items, total: answer.matching, next: answer.next, notes: [] };
+}
+
+function hitsOf(
+  asked: Partial<SearchRequest>,
+  within: string[] | null,
+  offset: number,
+  stopped: AbortSignal,
+): Promise<Hits> {
+  return post<Hits>("/api/search", { ...asked, where: whereOf(place.value.filters), within, k: PAGE, offset }, stopped);
 }
 
 function clipQuery(where: string | null, offset: number): string {
