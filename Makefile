@@ -19,7 +19,7 @@ OUT ?= out
 
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test check bench train clean
+.PHONY: install demo test check bench bench-store train clean
 
 install: $(STAMP)
 
@@ -66,6 +66,11 @@ check: install
 bench: install
 	$(BIN)/python -m benchmarks.slice --json $(OUT)/slice.json
 	$(BIN)/python -m benchmarks.generate
+
+# The store beside its peers, which live in an environment of their own: make bench-store PEERS=some/venv
+bench-store: install
+	$(BIN)/python -m benchmarks.store --json $(OUT)/store.json --table docs/store.md \
+		$(if $(PEERS),--peers-python $(PEERS)/bin/python)
 
 TOKENS = --data $(DATA)/actions --wordings $(DATA)/texts --tokenizer runs/generator/tokenizer/weights
 train: install

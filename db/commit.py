@@ -1,10 +1,11 @@
-"""Transactions: clips to add, replace and delete are gathered and become one version, merged with what others committed.
+"""Transactions: clips to add, replace and delete are gathered and become one version, merged with what others
+committed.
 
-- A segment is written once and used again when another writer was first, as long as it is for the very same rows; deletions
-  and the manifest are made anew on what that writer left.
+- A segment is written once and used again when another writer was first, as long as it is for the very same rows;
+  deletions and the manifest are made anew on what that writer left.
 - Deletions are of what was there before: a clip both deleted and given in one transaction is replaced.
-- Add, upsert and delete merge with other writers' versions: ids are looked up again in the version that won, through the sorted
-  hashes of each segment, so that a small change of a large library reads little of it.
+- Add, upsert and delete merge with other writers' versions: ids are looked up again in the version that won, through
+  the sorted hashes of each segment, so that a small change of a large library reads little of it.
 - A transaction id given by the caller makes a commit idempotent: the same id again returns the version it made.
 """
 
@@ -72,7 +73,9 @@ class _Batch:
 
 
 class Transaction:
-    """A change of a library: ``add``, ``upsert``, ``delete``, then ``commit``. Left without a commit, nothing happened."""
+    """A change of a library: ``add``, ``upsert``, ``delete``, then ``commit``. Left without a commit, nothing
+    happened.
+    """
 
     def __init__(self, library: Library, *, txn_id: str | None, note: str, since: int) -> None:
         self._library = library
@@ -110,10 +113,12 @@ class Transaction:
         """Add clips, or replace those of the same id; equal rows (by ``sha256`` and all columns) are left alone.
 
         Args:
-            rows: one row a clip, columns of ``db.schema.row_schema``; ``sha256`` stands for all the clip is, captions and
+            rows: one row a clip, columns of ``db.schema.row_schema``; ``sha256`` stands for all the clip is, captions
+                and
                 frames too (empty: always replaced).
             captions: one row a caption with the clip's ``clip_id``.
-            vectors: for each space of rows an array [N, D] in the order of ``rows``, of captions in the order of ``captions``.
+            vectors: for each space of rows an array [N, D] in the order of ``rows``, of captions in the order of
+                ``captions``.
             frames: one opaque block a clip.
         """
         self._gather(rows, captions, vectors, frames, replace_old=True)
@@ -200,7 +205,9 @@ class Transaction:
 
 @dataclass
 class _ClipChange:
-    """Clips that come and go, as a :class:`db.publish.Change`; ``report`` is of the version it was last worked out on."""
+    """Clips that come and go, as a :class:`db.publish.Change`; ``report`` is of the version it was last worked out
+    on.
+    """
 
     store: SegmentStore
     batch: _Batch | None
@@ -242,7 +249,8 @@ class _ClipChange:
         """The rows to write and the ids that die."""
         batch = self.batch
         if batch is None:
-            dead = [name for name in sorted(gone) if name in places.of(sorted(gone))]
+            there = places.of(sorted(gone))
+            dead = [name for name in sorted(gone) if name in there]
             self.report = CommitReport(0, deleted=len(dead))
             return None, dead
         old = places.of(batch.ids)

@@ -1,15 +1,19 @@
 """The only module that touches the disk: the seam for faults in tests and, one day, for object storage.
 
-- Names are relative to the library's folder, made of plain path parts; nothing is followed out of it, no symbolic link either.
+- Names are relative to the library's folder, made of plain path parts; nothing is followed out of it, no symbolic
+  link either.
 - ``write`` returns when the bytes are on the disk; a folder's entries are durable after ``sync_folder``.
-- ``put_exclusive`` is the one primitive commits rest on: complete, synced bytes appear under a name that did not exist.
-  It is link(2), because rename(2) replaces silently and O_EXCL shows a name before its bytes. Whether it worked is told by
-  the number of links, not by the reply, which a network may lose. Where there are no hard links (exFAT, some containers) it
-  is renameat2(RENAME_NOREPLACE); where there is neither, nothing is written. Both refuse a name that exists, so they mix.
-- A lock is the system's own on an open descriptor: it dies with its holder, needs no clock and works on read-only media.
-  Locks spare work and keep ``vacuum`` off; that a commit is whole and alone under its number never rests on one.
+- ``put_exclusive`` is the one primitive commits rest on: complete, synced bytes appear under a name that did not
+  exist. It is link(2), because rename(2) replaces silently and O_EXCL shows a name before its bytes. Whether it
+  worked is told by the number of links, not by the reply, which a network may lose. Where there are no hard links
+  (exFAT, some containers) it is renameat2(RENAME_NOREPLACE); where there is neither, nothing is written. Both refuse
+  a name that exists, so they mix.
+- A lock is the system's own on an open descriptor: it dies with its holder, needs no clock and works on read-only
+  media. Locks spare work and keep ``vacuum`` off; that a commit is whole and alone under its number never rests on
+  one.
 - Only plain files are opened: a pipe or device under a library's name is refused, not waited for.
-- Whatever the system says becomes a LibraryError; only FileNotFoundError passes, since callers know what a missing name means.
+- Whatever the system says becomes a LibraryError; only FileNotFoundError passes, since callers know what a missing
+  name means.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """Filters: a small typed AST, and a parser from SQL conditions.
 
-- No SQL text crosses into the store: text is parsed by sqlglot into this AST by an allow list; db.matching carries it out.
-- Comparison, ``in``, ``between``, ``like``/``ilike``, ``is null``, ``and``/``or``/``not``; columns by name, texts also as
-  ``lower(column)`` or ``upper(column)``; ``says('left hand')``: a caption has all these words, whatever their endings.
-- A node of the parser is understood with all its arguments or refused: one that is not known here, such as a negation kept as
-  a flag, is never passed over.
+- No SQL text crosses into the store: text is parsed by sqlglot into this AST by an allow list; db.matching carries it
+  out.
+- Comparison, ``in``, ``between``, ``like``/``ilike``, ``is null``, ``and``/``or``/``not``; columns by name, texts
+  also as ``lower(column)`` or ``upper(column)``; ``says('left hand')``: a caption has all these words, whatever their
+  endings.
+- A node of the parser is understood with all its arguments or refused: one that is not known here, such as a negation
+  kept as a flag, is never passed over.
 - ``caption`` asks about any caption of a clip; ``action`` is another name for ``class_id``.
 """
 
@@ -107,7 +109,9 @@ Filter = Compare | In | Like | IsNull | Says | Not | And | Or
 
 
 def column(name: str, value: Value | None = None) -> str:
-    """The true name of a column; FilterError with all names when there is none, or when ``value`` is of another type."""
+    """The true name of a column; FilterError with all names when there is none, or when ``value`` is of another
+    type.
+    """
     known = ALIASES.get(name.lower(), name.lower())
     if known not in COLUMNS:
         near = difflib.get_close_matches(known, [*COLUMNS, *ALIASES], 1)
@@ -128,7 +132,9 @@ def column(name: str, value: Value | None = None) -> str:
 
 
 def parse_filter(text: str) -> Filter:
-    """The AST of an SQL condition such as ``duration_s < 4 and source = 'kit'``; FilterError says what is not allowed."""
+    """The AST of an SQL condition such as ``duration_s < 4 and source = 'kit'``; FilterError says what is not
+    allowed.
+    """
     import sqlglot
     from sqlglot.errors import SqlglotError
 

@@ -1,7 +1,8 @@
-"""Which row has an id: a small sorted file a segment, so that a commit looks ids up without reading or holding all of them.
+"""Which row has an id: a small sorted file a segment, so that a commit looks ids up without reading or holding all of
+them.
 
-- An id is known by the 128 bits of its BLAKE2b hash, as in the manifest's checksum; two ids of one hash are not expected before
-  some 10¹⁹ clips.
+- An id is known by the 128 bits of its BLAKE2b hash, as in the manifest's checksum; two ids of one hash are not
+  expected before some 10¹⁹ clips.
 - The file is made from the ids in ``rows.parquet``; a segment without one is looked through instead.
 """
 

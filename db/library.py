@@ -15,7 +15,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from db import manifest as manifests
 from db.commit import Transaction
@@ -40,6 +40,10 @@ from db.space import Space
 from db.store import SegmentStore
 from db.vacuum import GRACE_S, KEEP, KEEP_S, VacuumReport, vacuum
 from db.verify import VerifyReport, verify
+
+if TYPE_CHECKING:
+    from db.indexes import IndexSpec
+    from db.tune import TuneReport
 
 CARD = "library.json"
 FOLDERS = ("manifests", "segments", "deletes")
@@ -82,7 +86,8 @@ class Library:
         """Make an empty library (version 0) in a folder that is new or empty; the same library made before is opened.
 
         Raises:
-            FormatError: the folder holds something else.  ConflictError: a library of other spaces or of another encoder.
+            FormatError: the folder holds something else.  ConflictError: a library of other spaces or of another
+                encoder.
             WriteError: it cannot be written.
         """
         files = files or Files(Path(path))
@@ -243,7 +248,8 @@ class Library:
         """The newest version, to be built on.
 
         Raises:
-            CorruptionError: the newest manifest is damaged: a commit would bury it.  FormatError: it has features that a writer
+            CorruptionError: the newest manifest is damaged: a commit would bury it.  FormatError: it has features
+                that a writer
                 must know and this one does not.
         """
         base, damaged = self._newest()
@@ -274,7 +280,9 @@ class Library:
         return self.snapshot().manifest.tags
 
     def tag(self, name: str, version: int | str | None = None) -> CommitReport:
-        """Give a version (the newest, where none is given) a name that keeps it from a vacuum; as :func:`db.marks.set_tag`."""
+        """Give a version (the newest, where none is given) a name that keeps it from a vacuum; as
+        :func:`db.marks.set_tag`.
+        """
         return set_tag(self, name, self.latest if version is None else self.resolve(version))
 
     def untag(self, name: str) -> CommitReport:
@@ -284,6 +292,24 @@ class Library:
     def configure(self, settings: Mapping[str, Any]) -> CommitReport:
         """Change settings that the library remembers; as :func:`db.marks.configure`."""
         return configure(self, settings)
+
+    def tune(self, **options: Any) -> TuneReport:
+        """Measure ways of searching and make the best the library's; options and errors as in :func:`db.tune.tune`."""
+        from db.tune import tune
+
+        return tune(self, **options)
+
+    def use_index(self, space: str, spec: IndexSpec | None) -> int:
+        """Search a space by an index of this kind from now on, or exactly; as :func:`db.tune.use_index`."""
+        from db.tune import use_index
+
+        return use_index(self, space, spec)
+
+    def rebuild_indexes(self) -> list[str]:
+        """Build again what is missing, damaged or outgrown; as :func:`db.tune.rebuild_indexes`."""
+        from db.tune import rebuild_indexes
+
+        return rebuild_indexes(self)
 
     def change_indexes(self, put: Sequence[NewIndex] = (), drop: Sequence[str] = ()) -> CommitReport:
         """Put and drop derived indexes; as :func:`db.marks.change_indexes`."""

@@ -63,8 +63,8 @@ class SegmentEntry:
 class IndexEntry:
     """A derived file set over the rows of some segments: it speeds a search up and may be deleted at any time.
 
-    ``name`` is unique in a version and chosen by who builds it; ``covers`` are segment ids in the order of the index's rows.
-    ``params`` and ``info`` are plain JSON, for the search alone to read.
+    ``name`` is unique in a version and chosen by who builds it; ``covers`` are segment ids in the order of the
+    index's rows. ``params`` and ``info`` are plain JSON, for the search alone to read.
     """
 
     id: str
@@ -168,7 +168,9 @@ def _index_to_json(index: IndexEntry) -> dict[str, Any]:
 
 
 def parse(data: bytes, name: str) -> Manifest:
-    """The manifest in ``data``; FormatError for what this version cannot read, CorruptionError when the seal is broken."""
+    """The manifest in ``data``; FormatError for what this version cannot read, CorruptionError when the seal is
+    broken.
+    """
     try:
         body = json.loads(data)
         seal = body.pop("self")
@@ -233,7 +235,9 @@ def _from_json(body: dict[str, Any]) -> Manifest:
 
 
 def _check_segment(segment: SegmentEntry) -> None:
-    """ValueError when a number or name of the entry cannot be true; what it says of the disk is checked where it is read."""
+    """ValueError when a number or name of the entry cannot be true; what it says of the disk is checked where it is
+    read.
+    """
     files = (*segment.files, *((segment.deletes,) if segment.deletes else ()))
     _check_names(segment.id, files, (segment.rows, segment.live, segment.captions, segment.created_in))
     if segment.live > segment.rows:

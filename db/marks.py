@@ -1,8 +1,8 @@
 """Changes of what a library says of its rows, not of the rows: tags, settings, derived indexes; and going back in time.
 
 - Tags and settings merge with whatever came in between, unless another writer changed the same one.
-- An index is kept while all segments it covers are there; rows that came since are not in it, deleted ones are masked by who
-  reads it. Of two indexes of one name the later wins.
+- An index is kept while all segments it covers are there; rows that came since are not in it, deleted ones are masked
+  by who reads it. Of two indexes of one name the later wins.
 - Going back makes a new version with the rows of the old one: nothing is lost, and nothing may have come in between.
 """
 

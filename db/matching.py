@@ -53,7 +53,7 @@ class Matcher:
         self._read = read
         self._captions = captions
         self._columns: dict[str, pa.ChunkedArray] = {}
-        self._masks: OrderedDict[Filter, Mask] = OrderedDict()
+        self._masks: OrderedDict[str | Filter, Mask] = OrderedDict()
 
     def mask(self, where: str | Filter) -> Mask:
         """Rows [N] that pass; not to be changed.
@@ -62,11 +62,11 @@ class Matcher:
             FilterError: the filter cannot be read, names a column that is not there, or compares it with what it is
                 not.
         """
-        term = parse_filter(where) if isinstance(where, str) else where
-        check_term(term)
-        known = self._masks.get(term)
+        if not isinstance(where, str):
+            check_term(where)  # also: only what has been checked can be a key
+        known = self._masks.get(where)
         if known is None:
-            known = self._masks[term] = self._mask(term, 0)
+            known = self._masks[where] = self._mask(parse_filter(where) if isinstance(where, str) else where, 0)
             while len(self._masks) > MASKS_KEPT:
                 self._masks.popitem(last=False)
         return known

@@ -4,10 +4,13 @@
   the way.
 - ``flat``: all vectors are read once by FAISS's heap, a bitmap leaves rows out; where a filter keeps most rows, or all.
   ``rows``: only the vectors of the rows that a filter keeps; measured faster than a bitmap up to two rows in three.
-  ``product``: many queries at once are a matrix product. ``index``: an approximate index names candidates (db/indexes).
+  ``product``: many queries at once are a matrix product.
+  ``scanner``: a graphics card reads all (db/scanners). ``index``: an approximate index names candidates (db/indexes).
 - An index is used where there is one for all that is asked, and nothing, or a filter that keeps most rows, stands
   against it: a narrow filter is faster and always right by its rows. Rows the index does not cover are read exactly.
   Where deletions and the filter leave too few candidates, the search is widened, and in the end done exactly.
+- A clip that lacks one of several parts (its vector there is zero) is judged by the weights of those it has; one that
+  has none of those asked for is no answer.
 - A first pass decides only who may be among the best k, with the rounding error of its sums allowed for. Scores and
   order come from sums in double precision, row by row: equal vectors score equally, ties are broken by clip id, and
   an exact answer depends neither on the method nor on threads or on what else is in the library.
@@ -23,9 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.indexes import IndexSpec
+from db.scanners import Scanner
 from db.vectors import SpaceVectors
 
 MOST = 2 / 3  # of the rows: above this share, scanning all and leaving some out is faster
+MOST_HALF = 0.02  # of float16 rows: those must be widened one by one, which a scan does on its way
 BATCH = 16  # queries; from here on one matrix product
 BLOCK_SCORES = 2**24  # first-pass scores held at a time (64 MB)
 EXACT_ROWS = 4096  # rows summed in double precision at a time
@@ -53,6 +58,8 @@ class Part:
     queries: NDArray[np.float32]
     weight: float
     indexes: tuple[LoadedIndex, ...] = ()
+    present: NDArray[np.bool_] | None = None  # rows [N] that have a vector here; None: all
+    scanner: Scanner | None = None
 
 
 @dataclass
@@ -71,13 +78,19 @@ Ranked = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 def best_rows(parts: Sequence[Part], keep: NDArray[np.bool_], k: int, names: Names, *, exact: bool | None) -> Answer:
     """The ``k`` best of the rows that ``keep`` [N] keeps; ``exact`` None leaves the choice to the rule above."""
+    there = [part.present for part in parts if part.present is not None]
+    if len(there) == len(parts):
+        keep = keep & np.logical_or.reduce(there)
     queries, matching = len(parts[0].queries), int(np.count_nonzero(keep))
     k = min(k, matching)
     if k == 0 or queries == 0:
         return Answer([np.zeros(0, np.int64)] * queries, np.zeros((queries, 0), np.float32), "empty")
     if exact is not True and _index_serves(parts, k, matching, len(keep), asked=exact is False):
         return _by_index(parts[0], keep, k, names)
-    full, most = matching == len(keep), matching > MOST * len(keep)
+    full = matching == len(keep)
+    if parts[0].scanner is not None and len(parts) == 1 and parts[0].weight > 0 and (full or parts[0].scanner.filters):
+        return _by_scanner(parts[0], parts[0].scanner, None if full else keep, matching, k, names)
+    most = matching > (MOST_HALF if parts[0].vectors.half and len(parts) == 1 else MOST) * len(keep)
     rows = None if full else np.flatnonzero(keep)
     found: dict[int, Ranked] = {}
     if len(parts) == 1 and most and parts[0].weight > 0 and queries < BATCH:
@@ -86,9 +99,13 @@ def best_rows(parts: Sequence[Part], keep: NDArray[np.bool_], k: int, names: Nam
     else:
         method = "product" if full else "rows"
     left = np.array([query for query in range(queries) if query not in found], np.int64)
+    share = _shares(parts, rows)
     for query, scores in _first_pass(parts, left, rows, most=most):
+        if share is not None:
+            scores = scores / share
         edge = np.partition(scores, len(scores) - k)[len(scores) - k]
-        near = np.flatnonzero(scores >= edge - 2 * _error(parts, query))
+        least = 1.0 if share is None else float(share.min())
+        near = np.flatnonzero(scores >= edge - 2 * _error(parts, query) / least)
         found[query] = _rank(parts, query, near if rows is None else rows[near], k, names)
     return Answer([found[q][0] for q in range(queries)], np.stack([found[q][1] for q in range(queries)]), method)
 
@@ -160,6 +177,38 @@ def _near(parts: Sequence[Part], query: int, rows: NDArray[np.int64], k: int) ->
     return rows
 
 
+# ---- by a scanner --------------------------------------------------------------------------------------------------
+
+
+def _by_scanner(
+    part: Part, scanner: Scanner, keep: NDArray[np.bool_] | None, matching: int, k: int, names: Names
+) -> Answer:
+    """Candidates by a scanner, more and more until nobody else can be among the best, ranked here."""
+    found: dict[int, Ranked] = {}
+    left, ask, exact_here = np.arange(len(part.queries)), max(4 * k, k + 64), 0
+    while len(left):
+        count = min(ask, matching, scanner.largest)
+        scores, rows = scanner.best(part.queries[left], count, keep)
+        for at, query in enumerate(left.tolist()):
+            length = max(float(np.linalg.norm(part.queries[query])), 1e-30)
+            edge = scores[at, k - 1] - 2 * scanner.error * length if count >= k else np.inf
+            if count >= k and (count == matching or scores[at, -1] < edge):
+                near = _near([part], query, rows[at, : max(np.count_nonzero(scores[at] >= edge), k)], k)
+                found[query] = _rank([part], query, near, k, names)
+        left = np.array([query for query in left.tolist() if query not in found], np.int64)
+        if count == scanner.largest and len(left):  # it can say no more; few queries ever come here
+            exact_here = len(left)
+            kept = np.ones(len(part.vectors), bool) if keep is None else keep
+            own = Part(part.vectors, part.queries[left], part.weight, present=part.present)
+            answer = best_rows([own], kept, k, names, exact=True)
+            found.update(zip(left.tolist(), zip(answer.rows, answer.scores, strict=True), strict=True))
+            break
+        ask *= WIDEN
+    queries = range(len(part.queries))
+    details = {"device": scanner.name, "by_cpu": exact_here}
+    return Answer([found[q][0] for q in queries], np.stack([found[q][1] for q in queries]), "scanner", True, details)
+
+
 # ---- exactly -------------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +246,22 @@ def _first_pass(
                 own *= np.float32(part.weight)
                 sums[:, first : first + len(piece)] += own
         yield from zip(some.tolist(), sums, strict=True)
+
+
+def _shares(parts: Sequence[Part], rows: NDArray[np.int64] | None) -> NDArray[np.float32] | None:
+    """Which share [M] of the weights the parts have that each of ``rows`` has a vector of; None where all have all.
+
+    A weighted sum is divided by it: a clip that lacks a part is judged by the others. Only weights of 0 or more can
+    be shared.
+    """
+    if len(parts) == 1 or all(part.present is None for part in parts) or any(part.weight < 0 for part in parts):
+        return None
+    total = sum(part.weight for part in parts) or 1.0
+    share = np.zeros(len(parts[0].vectors) if rows is None else len(rows), np.float32)
+    for part in parts:
+        there = True if part.present is None else part.present if rows is None else part.present[rows]
+        share += np.float32(part.weight / total) * there
+    return np.maximum(share, np.float32(1e-6))
 
 
 def _error(parts: Sequence[Part], query: int) -> float:
@@ -237,6 +302,9 @@ def exact_scores(parts: Sequence[Part], query: int, rows: NDArray[np.int64]) -> 
         total = np.zeros(len(some))
         for part in parts:
             total += part.weight * row_products(part.vectors.take(some), part.queries[query])
+        share = _shares(parts, some)
+        if share is not None:
+            total /= share
         pieces.append(total.astype(np.float32))
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 

@@ -1,12 +1,13 @@
-"""How a change becomes a version: worked out on the newest one, linked under the next number, worked out anew when it lost.
+"""How a change becomes a version: worked out on the newest one, linked under the next number, worked out anew when it
+lost.
 
-- The link of a manifest under a number that nobody has is the commit. Everything it names is on the disk before, its folder
-  after; only then is it reported. An error that is not CommitUncertain means that nothing happened.
-- A writer that lost once waits for its turn by a lock, so that few work in vain. It is a courtesy: a writer that does not get
-  it in time goes on without, and nothing but time is lost.
+- The link of a manifest under a number that nobody has is the commit. Everything it names is on the disk before, its
+  folder after; only then is it reported. An error that is not CommitUncertain means that nothing happened.
+- A writer that lost once waits for its turn by a lock, so that few work in vain. It is a courtesy: a writer that does
+  not get it in time goes on without, and nothing but time is lost.
 - Tries end at a deadline, not at a count: how often a writer loses says nothing of how long it should wait.
-- Changes merge, whatever came in between, but for a version that took all rows from an older one (restore, repair): who began
-  before it must begin again.
+- Changes merge, whatever came in between, but for a version that took all rows from an older one (restore, repair):
+  who began before it must begin again.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ from db.store import SegmentStore
 
 if TYPE_CHECKING:
     from db.matching import Matcher
+    from db.neighbours import Pair
     from db.plan import Answer, LoadedIndex, Names, Part
+    from db.scanners import Scanner, ScannerFactory
     from db.texts import Captions
     from db.vectors import SpaceVectors
 
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 Plan = dict[str, Any]
 Queries = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
 LARGEST_K = 1_000_000
+WHOLE = "whole"  # the part that every clip has
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ class Searcher:
         self._row_index = rows
         self._vectors: dict[str, SpaceVectors] = {}
         self._indexes: dict[str, tuple[LoadedIndex, ...]] = {}
+        self._missing: dict[str, NDArray[np.bool_] | None] = {}
+        self._scanners: dict[str, Scanner | None] = {}
+        self._scanner_factory: ScannerFactory | None = None
         self._process = os.getpid()
 
     @property
@@ -144,17 +150,63 @@ class Searcher:
         """A space of a search, with its indexes where they may be used."""
         from db.plan import Part
 
-        return Part(self.vectors(space), queries, weight, self._loaded(space) if indexed else ())
+        loaded = self._loaded(space) if indexed else ()
+        return Part(self.vectors(space), queries, weight, loaded, self._present(space), self._scanner(space))
+
+    def use_scanner(self, factory: ScannerFactory | None) -> None:
+        """Let the first pass over a space be done by what ``factory`` makes of its vectors; None: by the CPU."""
+        self._scanner_factory, self._scanners = factory, {}
+
+    def _scanner(self, space: Space) -> Scanner | None:
+        """The scanner of a space; one that cannot be made is said once, and the CPU does its work."""
+        if self._scanner_factory is None or space.rows_of != "rows":
+            return None
+        if space.name not in self._scanners:
+            try:
+                self._scanners[space.name] = self._scanner_factory(self.vectors(space))
+            except (RuntimeError, MemoryError) as error:
+                log.warning("%s is searched by the CPU: %s", space.name, str(error).splitlines()[0])
+                self._scanners[space.name] = None
+        return self._scanners[space.name]
+
+    def _present(self, space: Space) -> NDArray[np.bool_] | None:
+        """Which rows have a vector that is not zero; None where all have. Only body parts may be missing."""
+        if space.part == WHOLE:
+            return None
+        if space.name not in self._missing:
+            vectors = self.vectors(space)
+            doubtful = np.concatenate(
+                [np.flatnonzero(b[:, 0] == 0) + s for s, b in vectors.placed()] or [np.zeros(0, int)]
+            )
+            missing = doubtful[~vectors.take(doubtful).any(axis=1)]
+            present = np.ones(len(vectors), bool)
+            present[missing] = False
+            self._missing[space.name] = present if len(missing) else None
+        return self._missing[space.name]
 
     def _loaded(self, space: Space) -> tuple[LoadedIndex, ...]:
-        """The indexes of a space; a missing or damaged one is passed over, and has been logged."""
+        """The indexes of a space that fit; another is passed over, and that is said once: its rows are read exactly."""
         if space.name not in self._indexes:
-            self._indexes[space.name] = ()
+            from db.loading import load_index
+
+            found: list[LoadedIndex] = []
+            covered: set[str] = set()
+            for entry in self.manifest.indexes:
+                if entry.space == space.name and not covered & set(entry.covers):
+                    loaded = load_index(entry, self._store, self.manifest, space, self._starts(space))
+                    if loaded is not None:
+                        found.append(loaded)
+                        covered |= set(entry.covers)
+            self._indexes[space.name] = tuple(found)
         return self._indexes[space.name]
 
-    def use_index(self, space: str, index: LoadedIndex | None) -> None:
-        """Search a space by an index that is in memory only, or by none."""
-        self._indexes[space] = () if index is None else (index,)
+    def _starts(self, space: Space) -> tuple[int, ...]:
+        """The first row of each segment in a space."""
+        return self.rows.starts if space.rows_of == "rows" else self.caption_owner[1]
+
+    def covered(self, space: Space) -> int:
+        """Rows of a space that its indexes hold."""
+        return sum(len(index.rows) for index in self._loaded(space))
 
     # ---- questions -------------------------------------------------------------------------------------------------
 
@@ -255,6 +307,23 @@ class Searcher:
                 ids.append(self.rows.names(answer.rows[at][others]))
                 scores[at] = answer.scores[at][others]
             yield self.rows.names(own), Hits(ids, scores, self._plan(answer, weights, keep, where))
+
+    def pairs(self, space: str, floor: float, where: str | Filter | None, against: str | Filter | None) -> list[Pair]:
+        """See :meth:`db.Snapshot.pairs`."""
+        from db.neighbours import Pair, close_pairs
+
+        self._check_process()
+        wanted = self.space(space)
+        if wanted.rows_of != "rows":
+            raise RequestError(f"space {space!r} holds captions, not clips; use a motion space")
+        if not 0 < floor <= 1:
+            raise RequestError(f"the lowest score is {floor}; give one between 0 and 1, such as 0.98")
+        ones = np.flatnonzero(self.matching(where))
+        others = None if against is None else np.flatnonzero(self.matching(against))
+        found = list(close_pairs(self.vectors(wanted), ones, others, floor))
+        names = self.rows.names(np.array([row for one, other, _ in found for row in (one, other)], np.int64))
+        pairs = [Pair(names[2 * at], names[2 * at + 1], score) for at, (_, _, score) in enumerate(found)]
+        return sorted(pairs, key=lambda pair: (-pair.score, pair.one, pair.other))
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:

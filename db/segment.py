@@ -1,7 +1,9 @@
 """A segment: one immutable batch of rows with their captions, vectors and frames, as bytes.
 
-- Everything is written piece by piece through ``db.files``, which alone touches the disk; memory does not grow with a segment.
-- A vector block is a page of header, then rows at a fixed stride, then a checksum per 4,096 rows, then a tail that repeats the
+- Everything is written piece by piece through ``db.files``, which alone touches the disk; memory does not grow with a
+  segment.
+- A vector block is a page of header, then rows at a fixed stride, then a checksum per 4,096 rows, then a tail that
+  repeats the
   magic: a cut file is seen without hashing it. All header numbers are checked before anything is mapped.
 - The format is described byte by byte in docs/format.md.
 """
@@ -54,7 +56,9 @@ def block_size(rows: int, space: Space) -> int:
 
 
 def check_units(vectors: NDArray[np.floating], space: Space) -> None:
-    """Raise RequestError unless ``vectors`` [N, D] are unit vectors of the space's width, or zero for a missing part."""
+    """Raise RequestError unless ``vectors`` [N, D] are unit vectors of the space's width, or zero for a missing
+    part.
+    """
     if vectors.ndim != 2 or vectors.shape[1] != space.dim:
         raise RequestError(
             f"space {space.name!r} holds vectors [N, {space.dim}], not {list(vectors.shape)}; use its encoder"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from db.files import Hold
+    from db.neighbours import Pair
 
 
 def _row_index(manifest: Manifest, store: SegmentStore) -> RowIndex:
@@ -248,6 +249,20 @@ class Snapshot:
             RequestError: unknown space, one of captions, k below 1.  FilterError: the filter cannot be read.
         """
         return self.searcher.neighbours(space, k, where)
+
+    def pairs(
+        self, space: str, floor: float, *, where: str | Filter | None = None, against: str | Filter | None = None
+    ) -> list[Pair]:
+        """Pairs of clips whose vectors have an inner product of ``floor`` or more, best first.
+
+        Among the clips that pass ``where``, or, with ``against``, one that passes ``where`` with one that passes
+        ``against``: ``pairs("motion/whole", 0.98, where="split = 'train'", against="split = 'test'")`` is a leak
+        between splits.
+
+        Raises:
+            RequestError: unknown space, one of captions, a floor outside 0..1.  FilterError: a filter cannot be read.
+        """
+        return self.searcher.pairs(space, floor, where, against)
 
     def scores(self, space: str, queries: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float32]:
         """Inner products [n, len(ids)] of queries [n, D] with clips; the very numbers that :meth:`search` gives."""

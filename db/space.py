@@ -15,9 +15,11 @@ _SIZES = {"f4": 4, "f2": 2}
 
 @dataclass(frozen=True)
 class Space:
-    """Where vectors live: made by the encoder ``fingerprint``, of one ``part``, ``role`` motion or text, ``dim`` numbers.
+    """Where vectors live: made by the encoder ``fingerprint``, of one ``part``, ``role`` motion or text, ``dim``
+    numbers.
 
-    ``rows_of`` tells what a vector belongs to: a row (clip) or a caption. Vectors are unit vectors, compared by inner product.
+    ``rows_of`` tells what a vector belongs to: a row (clip) or a caption. Vectors are unit vectors, compared by inner
+    product.
     """
 
     fingerprint: str

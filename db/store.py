@@ -46,7 +46,8 @@ REMEDY = "restore it from a copy of the library, or see what remora library repa
 
 @dataclass(frozen=True)
 class Content:
-    """What a segment is made of, in pieces of any length and in row order; ``ids`` of its rows, ``captions`` counts them.
+    """What a segment is made of, in pieces of any length and in row order; ``ids`` of its rows, ``captions`` counts
+    them.
 
     ``vectors`` are arrays [n, D] a space, ``frames`` one block a row.
     """
@@ -86,7 +87,9 @@ class SegmentStore:
     # ---- writing ---------------------------------------------------------------------------------------------------
 
     def write(self, content: Content, spaces: Sequence[Space], version: int) -> tuple[SegmentEntry, Hold | None]:
-        """Write a segment, synced, under a name nobody has; it belongs to no version yet, and lives while it is held."""
+        """Write a segment, synced, under a name nobody has; it belongs to no version yet, and lives while it is
+        held.
+        """
         rows, captions = len(content.ids), content.captions
         writers: dict[str, Callable[[str, Sink], None]] = {
             "rows.parquet": lambda name, out: segment.write_parquet(content.rows, schema.row_schema(), rows, name, out),
@@ -264,7 +267,9 @@ class SegmentStore:
         return self._ids[entry.id]
 
     def find_ids(self, entry: SegmentEntry, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The row [M] of each id of ``hashes`` [M, 2] (see :func:`db.ids.id_hashes`) in a segment, dead or not; -1 for none."""
+        """The row [M] of each id of ``hashes`` [M, 2] (see :func:`db.ids.id_hashes`) in a segment, dead or not; -1
+        for none.
+        """
         if entry.id not in self._id_indexes:
             if any(file.name == ids.FILE for file in entry.files):
                 name = str(self._files.root / self.path(entry, ids.FILE))
@@ -275,7 +280,9 @@ class SegmentStore:
         return self._id_indexes[entry.id].find(hashes)
 
     def index_file(self, entry: IndexEntry, file: str) -> mmap.mmap | None:
-        """A file of a derived index as memory, held against its hash once; None when it is missing or damaged, said once."""
+        """A file of a derived index as memory, held against its hash once; None when it is missing or damaged, said
+        once.
+        """
         name = entry.path(file)
         if name not in self._maps and name not in self._bad_indexes:
             listed = next((known for known in entry.files if known.name == file), None)
@@ -304,7 +311,9 @@ class SegmentStore:
         return segment.unpack_deletes(data, entry.rows, str(self._files.root / name))
 
     def vectors(self, entry: SegmentEntry, space: Space, rows: NDArray[np.int64] | None) -> NDArray[np.floating[Any]]:
-        """A view [N, D] of a segment's vectors; the checksums of the pages with ``rows``, or of all pages, are right."""
+        """A view [N, D] of a segment's vectors; the checksums of the pages with ``rows``, or of all pages, are
+        right.
+        """
         file = segment.vector_file(space)
         count = entry.rows if space.rows_of == "rows" else entry.captions
         name = self.path(entry, file)

@@ -38,6 +38,10 @@ class SpaceVectors:
         """Whether the vectors are float16."""
         return bool(self.blocks) and self.blocks[0].dtype == np.float16
 
+    def placed(self) -> Iterator[tuple[int, Block]]:
+        """The blocks as they lie, each with its first row."""
+        yield from zip(self._starts.tolist(), self.blocks, strict=False)
+
     def take(self, rows: NDArray[np.int64]) -> Block:
         """Vectors [M, D] of ``rows``, a copy."""
         if len(self.blocks) == 1:
@@ -60,9 +64,9 @@ class SpaceVectors:
             for start in range(0, len(rows), CHUNK_ROWS):
                 yield start, self.take(rows[start : start + CHUNK_ROWS]).astype(np.float32, copy=False)
             return
-        for first, block in zip(self._starts, self.blocks, strict=False):
+        for first, block in self.placed():
             for start in range(0, len(block), CHUNK_ROWS):
-                yield int(first) + start, block[start : start + CHUNK_ROWS].astype(np.float32, copy=False)
+                yield first + start, block[start : start + CHUNK_ROWS].astype(np.float32, copy=False)
 
     def products(self, query: NDArray[np.float32], rows: NDArray[np.int64] | None) -> NDArray[np.float32]:
         """Inner products [M] of a query [D] with the vectors of ``rows`` [M], or with all, in single precision."""
@@ -74,7 +78,7 @@ class SpaceVectors:
                 own = out[start : start + len(piece)]
                 faiss.fvec_inner_products_ny(*map(faiss.swig_ptr, (own, query, piece)), self.dim, len(piece))
         elif rows is None:
-            for first, block in zip(self._starts, self.blocks, strict=False):
+            for first, block in self.placed():
                 own = out[first : first + len(block)]
                 faiss.fvec_inner_products_ny(*map(faiss.swig_ptr, (own, query, block)), self.dim, len(block))
         else:

@@ -1,6 +1,7 @@
 """Clips become what a library stores: Arrow rows, caption rows, and one block of frames each.
 
 - A block is an npy file (float32 [T, J, 3], no objects) of the clip as it was read: its own rate, metres, y up.
+- What the joints do (speed, path, turn, contacts) goes into the row, so that it can be filtered by.
 - What a reader assumed goes into ``notes`` as JSON, with the folder the take came from.
 """
 
@@ -9,14 +10,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from motion import SKELETONS, Caption, Clip, MotionError, Source
+from motion import SKELETONS, Caption, Clip, JointStatistics, MotionError, Source, joint_statistics
 
 ROW_SCHEMA = pa.schema(
     [
@@ -27,6 +28,7 @@ ROW_SCHEMA = pa.schema(
         ("n_frames", pa.int32()),
         ("mirrored", pa.bool_()),
         *((name, pa.string()) for name in ("skeleton", "licence", "origin", "sha256", "notes")),
+        *((field.name, pa.float32()) for field in fields(JointStatistics)),
     ]
 )
 CAPTION_SCHEMA = pa.schema(
@@ -76,6 +78,7 @@ def _row(item: StampedClip) -> dict[str, Any]:
         "n_frames": len(clip), "mirrored": source.mirrored, "skeleton": clip.skeleton.name, "licence": source.licence,
         "origin": source.origin, "sha256": clip.content_hash(),
         "notes": json.dumps({**source.notes, "folder": item.folder}, sort_keys=True, ensure_ascii=False),
+        **asdict(joint_statistics(clip)),
     }  # fmt: skip
 
 

@@ -5,9 +5,10 @@ from motion.errors import FeatureError, FileFormatError, MotionError, SkeletonEr
 from motion.features import FEATURES, features_to_joints, joints_to_features, merge_parts, split_parts
 from motion.features_272 import change_to_heading, heading_to_change, rotations_272
 from motion.files import TakeRef, TakeSource, open_source, read, register_reader, register_writer, write
-from motion.geometry import mirror_clip, resample
+from motion.geometry import mirror_clip, resample, swap_sides
 from motion.retarget import load_joint_map, to_smpl22
 from motion.skeleton import KIT_21, PARTS, SKELETONS, SMPL_22, Skeleton
+from motion.statistics import JointStatistics, joint_statistics
 
 __all__ = [
     "FEATURES",
@@ -19,6 +20,7 @@ __all__ = [
     "Clip",
     "FeatureError",
     "FileFormatError",
+    "JointStatistics",
     "MotionError",
     "Skeleton",
     "SkeletonError",
@@ -28,6 +30,7 @@ __all__ = [
     "change_to_heading",
     "features_to_joints",
     "heading_to_change",
+    "joint_statistics",
     "joints_to_features",
     "load_joint_map",
     "merge_parts",
@@ -39,6 +42,7 @@ __all__ = [
     "resample",
     "rotations_272",
     "split_parts",
+    "swap_sides",
     "to_smpl22",
     "write",
 ]

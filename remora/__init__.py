@@ -1,6 +1,6 @@
 """Remora: a library of human motion that you can ask.
 
-Names are loaded when they are first used: ``import remora`` costs nothing and loads no torch, faiss or duckdb.
+Names are loaded when they are first used: ``import remora`` costs nothing and loads no torch, faiss or pyarrow.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from remora.threads import threads
 State = Literal["ok", "optional", "problem"]
 
 REQUIRED = (
-    "numpy", "scipy", "torch", "duckdb", "pyarrow", "sqlglot", "transformers", "safetensors", "typer", "rich", "pillow",
+    "numpy", "scipy", "torch", "pyarrow", "sqlglot", "transformers", "safetensors", "typer", "rich", "pillow",
 )  # fmt: skip
 OPTIONAL = {
     "av": ("MP4 and GIF films", "pip install 'remora[video]'"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from indexer import IndexReport
     from motion import Clip
     from retriever import CaptionHits, Classification, Hits, Query
+    from retriever.query import Mirror
 
 
 LONGEST_TEXT = 2000  # characters; sentence encoders read some 60 to 250 words
@@ -106,6 +107,11 @@ class Engine:
         """The version that answers are given from."""
         if self._snapshot is None:
             self._snapshot = self.library.snapshot(self._at)
+            if self._device != "cpu":
+                from remora.torch_search import WORTH_ROWS, scanner_for
+
+                if self._device != "auto" or len(self._snapshot) >= WORTH_ROWS:
+                    self._snapshot.searcher.use_scanner(scanner_for(self._device, len(self._snapshot))[0])
         return self._snapshot
 
     def refresh(self) -> None:
@@ -120,7 +126,10 @@ class Engine:
             raise RemoraError(f"this is version {self._at}, which does not change; index into {self.path} as it is now")
         try:
             encoder = self.encoder if self._wanted is not None else lambda: self.encoder
-            return index(sources, self.path, encoder=encoder, **options)
+            report = index(sources, self.path, encoder=encoder, **options)
+            if self.exists():
+                self.library.rebuild_indexes()  # where it was tuned, and has outgrown its index
+            return report
         finally:
             self.refresh()
 
@@ -134,19 +143,45 @@ class Engine:
         weights: Mapping[str, float] | None = None,
         k: int = 10,
         where: str | Filter | None = None,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        mirror: Mirror = "",
+        score: str = "whole",
     ) -> Hits:
         """The ``k`` clips that fit a sentence, a motion or a clip of the library best; by ``parts`` only, where given.
 
-        Raises:
-            RemoraError: not exactly one of text, motion and clip_id is given.
-            RetrievalError: a part or weight is unknown, the query is empty, or ``where`` cannot be read.
-        """
-        from retriever import search
+        ``like`` and ``unlike`` are clips of the library the question is moved towards and away from (``like`` alone
+        is a question, too); ``mirror`` "only" asks for the mirror image, "also" for either side; ``score`` is one of
+        :data:`retriever.SCORES`.
 
-        snapshot, query = self.snapshot, self._query(text, motion, clip_id, parts, weights)
+        Raises:
+            RemoraError: not exactly one of text, motion and clip_id is given, and no ``like``.
+            RetrievalError: a part, weight or score is unknown, the query is empty.  LibraryError: ``where`` cannot be
+                read.
+        """
+        from retriever import score_named, search
+
+        if mirror and clip_id is not None:
+            motion, clip_id = self.clip(clip_id), None
+        snapshot, query = self.snapshot, self._query(text, motion, clip_id, parts, weights, like, unlike, mirror)
+        way = score_named(score, query.part_weights)
+        way.check(tuple(snapshot.encoder.get("parts", ())), query.text)
         self._check(query, where)
         search_threads(1)
-        return search(snapshot, self._encoder_for(query), query, k=k, where=where)
+        return search(snapshot, self._encoder_for(query), query, k=k, where=where, score=way)
+
+    def search_batch(self, texts: Sequence[str], *, k: int = 10, where: str | Filter | None = None) -> list[Hits]:
+        """The ``k`` best clips for each of many sentences, embedded and searched together.
+
+        Raises:
+            RemoraError: a sentence is empty.  LibraryError: ``where`` cannot be read.
+        """
+        from indexer import check_encoder
+        from retriever import search_batch
+
+        cleaned = [clean_text(text) for text in texts]
+        check_encoder(self.snapshot, self.encoder.spec, self.path)
+        return search_batch(self.snapshot, self.encoder, cleaned, k=k, where=where)
 
     def describe(
         self, *, motion: Clip | Path | str | None = None, clip_id: str | None = None, k: int = 10
@@ -177,7 +212,8 @@ class Engine:
     def exemplars(
         self, text: str, *, k: int = 2, parts: Sequence[str] = (), where: str | None = None
     ) -> tuple[ExemplarClip, ...]:
-        """The ``k`` best clips of different takes for a sentence, as the generator reads them, for some parts only if asked.
+        """The ``k`` best clips of different takes for a sentence, as the generator reads them, for some parts only if
+        asked.
 
         Raises:
             RemoraError: the library holds no clip to learn from.
@@ -255,14 +291,15 @@ class Engine:
         query.weight_of_parts(tuple(self.snapshot.encoder.get("parts", ())))
         if isinstance(where, str):
             parse_filter(where)
-        if query.clip_id is not None:
-            self.snapshot.rows([query.clip_id], ["clip_id"])
+        named = [*query.like, *query.unlike, *([] if query.clip_id is None else [query.clip_id])]
+        if named:
+            self.snapshot.rows(named, ["clip_id"])
 
     def _encoder_for(self, query: Query) -> DualEncoder:
         """The encoder, once it is known to be the library's; none is loaded for a clip whose vectors are stored."""
         from indexer import check_encoder, spec_of_card
 
-        if query.clip_id is not None and self._wanted is None:
+        if query.text is None and query.clip is None and self._wanted is None:
             return StoredVectors(spec_of_card(self.snapshot.encoder))
         check_encoder(self.snapshot, self.encoder.spec, self.path)
         return self.encoder
@@ -274,14 +311,21 @@ class Engine:
         clip_id: str | None,
         parts: Sequence[str],
         weights: Mapping[str, float] | None,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        mirror: Mirror = "",
     ) -> Query:
         from retriever import Query
 
-        if sum(value is not None for value in (text, motion, clip_id)) != 1:
+        given = sum(value is not None for value in (text, motion, clip_id))
+        if given > 1 or not (given or like):
             raise RemoraError("ask with exactly one of a text, a motion, or a clip of the library")
         clip = None if motion is None else read_clip(motion)
         text = None if text is None else clean_text(text)
-        return Query(text=text, clip=clip, clip_id=clip_id, parts=tuple(parts), weights=dict(weights or {}))
+        return Query(
+            text=text, clip=clip, clip_id=clip_id, parts=tuple(parts), weights=dict(weights or {}),
+            like=tuple(like), unlike=tuple(unlike), mirror=mirror,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The one place that decides about threads, so that faiss, torch and duckdb do not fight.
+"""The one place that decides about threads, so that faiss and torch do not fight.
 
 - OpenMP workers sleep between jobs (``OMP_WAIT_POLICY=passive``): two runtimes that spin for each other's cores cost
   more than either gains (200 clips embedded on two cores that others use too: 0.5 s passive, 3.4 s by default). The

@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from db import Filter, Snapshot
+from db import And, Filter, In, Not, Snapshot, parse_filter
 from encoders import DualEncoder
 from retriever.errors import QueryError
 from retriever.query import Query, QueryVectors, embed
+from retriever.scores import Parts, Score, Whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +36,7 @@ class Hit:
     take: str = ""
     parts: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    mirrored: bool = False  # found by the mirror image of what was asked
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, scores to six places."""
@@ -43,6 +45,7 @@ class Hit:
             "score": round(self.score, 6), "captions": list(self.captions), "source": self.source, "version": self.version,
             "take": self.take, "labels": dict(self.labels),
             "parts": {name: round(score, 6) for name, score in self.parts.items()},
+            "mirrored": self.mirrored,
         }  # fmt: skip
 
 
@@ -89,21 +92,78 @@ class Hits:
 
 
 def search(
-    snapshot: Snapshot, encoder: DualEncoder, query: Query, *, k: int = 10, where: str | Filter | None = None
+    snapshot: Snapshot,
+    encoder: DualEncoder,
+    query: Query,
+    *,
+    k: int = 10,
+    where: str | Filter | None = None,
+    score: Score | None = None,
 ) -> Hits:
     """The ``k`` clips that fit ``query`` best among those that pass ``where``; exactly k where so many match.
 
+    ``score`` is a way of scoring of :mod:`retriever.scores`; by default the query's parts and weights, or the whole body.
+
     Raises:
-        QueryError: the query is empty or names unknown parts.  LibraryError: the filter or the library is at fault.
+        QueryError: the query is empty, names unknown parts, or cannot be scored so.
+        LibraryError: the filter or the library is at fault.
     """
-    weights = query.weight_of_parts(encoder.spec.parts)
-    vectors = embed(query, encoder, snapshot)
-    spaces = {f"motion/{name}": weight for name, weight in weights.items()}
-    found = snapshot.search(spaces, {f"motion/{name}": vectors.of(name) for name in weights}, k, where=where)
-    hits = _hits(
-        snapshot, found.ids[0], found.scores[0].tolist(), _part_scores(snapshot, encoder, vectors, found.ids[0])
-    )
-    return Hits(query.describe(), hits, snapshot.version, found.plan)
+    weights = query.part_weights
+    way = score or (Parts(weights) if weights else Whole())
+    way.check(encoder.spec.parts, query.text)
+    if query.like or query.unlike:
+        where = _without(where, (*query.like, *query.unlike))
+    sides = [replace(query, mirror="")] if query.mirror != "only" else []
+    sides += [query.mirrored()] if query.mirror else []
+    best: dict[str, tuple[float, bool, QueryVectors]] = {}
+    plan: Mapping[str, Any] = {}
+    for number, side in enumerate(sides):
+        vectors = embed(side, encoder, snapshot)
+        found = way.find(snapshot, vectors, k, where)
+        plan = plan or found.plan
+        mirrored = query.mirror == "only" or number > 0
+        for clip_id, value in zip(found.ids, found.scores, strict=True):
+            if clip_id not in best or value > best[clip_id][0]:
+                best[clip_id] = (value, mirrored, vectors)
+    ids = sorted(best, key=lambda name: (-best[name][0], name))[:k] if len(sides) > 1 else list(best)
+    parts: dict[str, dict[str, float]] = {}
+    for vectors in {id(own): own for _, _, own in best.values()}.values():
+        mine = [name for name in ids if best[name][2] is vectors]
+        parts.update(zip(mine, _part_scores(snapshot, encoder, vectors, mine), strict=True))
+    hits = _hits(snapshot, ids, [best[name][0] for name in ids], [parts[name] for name in ids])
+    if query.mirror:
+        hits = tuple(replace(hit, mirrored=best[hit.clip_id][1]) for hit in hits)
+    return Hits(query.describe(), hits, snapshot.version, plan)
+
+
+def search_batch(
+    snapshot: Snapshot, encoder: DualEncoder, texts: Sequence[str], *, k: int = 10, where: str | Filter | None = None
+) -> list[Hits]:
+    """The ``k`` best clips for each of many sentences, by the whole body: embedded together, searched together.
+
+    Raises:
+        QueryError: a sentence is empty.  LibraryError: the filter or the library is at fault.
+    """
+    queries = [Query(text=text) for text in texts]
+    if not queries:
+        return []
+    made = encoder.encode_text(list(texts))
+    found = snapshot.search("motion/whole", made.whole, k, where=where)
+    answers = []
+    for row, query in enumerate(queries):
+        vectors = QueryVectors(made.whole[row], dict(zip(encoder.spec.parts, made.parts[row], strict=True)), texts[row])
+        ids, scores = found.ids[row], found.scores[row].tolist()
+        hits = _hits(snapshot, ids, scores, _part_scores(snapshot, encoder, vectors, ids))
+        answers.append(Hits(query.describe(), hits, snapshot.version, found.plan))
+    return answers
+
+
+def _without(where: str | Filter | None, ids: Sequence[str]) -> Filter:
+    """``where``, and not these clips."""
+    others = Not(In("clip_id", tuple(ids)))
+    if where is None:
+        return others
+    return And((parse_filter(where) if isinstance(where, str) else where, others))
 
 
 def _part_scores(

@@ -113,6 +113,11 @@ def spec_from_json(entry: Mapping[str, Any]) -> IndexSpec:
         raise RequestError(f"index kind {kind!r}: {error}; see its documentation for its settings") from error
 
 
+def index_kinds() -> list[str]:
+    """The names of all kinds."""
+    return sorted(KINDS)
+
+
 def sample(vectors: SpaceVectors, count: int) -> NDArray[np.float32]:
     """At most ``count`` of the vectors, evenly drawn, always the same ones."""
     rows = np.arange(len(vectors))

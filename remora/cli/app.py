@@ -13,7 +13,20 @@ from collections.abc import Sequence
 
 import typer
 
-from remora.cli import classify, demo, doctor, evaluate, export, generate, index, library, search, studio, train
+from remora.cli import (
+    classify,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    generate,
+    index,
+    library,
+    search,
+    studio,
+    train,
+    vectors,
+)
 from remora.output import say
 
 ROOMS = frozenset({"motion", "db", "encoders", "indexer", "retriever", "generator", "remora"})
@@ -43,6 +56,9 @@ app.command("serve", hidden=True)(studio.studio)
 app.command("export")(export.export)
 app.command("convert")(export.convert)
 app.command("doctor")(doctor.doctor)
+library.app.command("tune")(vectors.tune)
+library.app.command("export")(vectors.export)
+library.app.command("import")(vectors.import_)
 app.add_typer(library.app, name="library")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,9 @@ from remora.output import say, waiting, write_json, write_line, write_table
 from remora.pictures import check_picture, draw_hits
 
 if TYPE_CHECKING:
+    from remora.engine import Engine
     from retriever import CaptionHits, Hits
+    from retriever.query import Mirror
 
 
 def search(
@@ -33,6 +36,24 @@ def search(
     count: Count = 10,
     where: Where = None,
     at: At = None,
+    like: Annotated[
+        list[str] | None, typer.Option("--like", metavar="ID", help="More like this clip; may be repeated.")
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option("--unlike", metavar="ID", help="Less like this clip; may be repeated.")
+    ] = None,
+    mirror: Annotated[
+        str, typer.Option("--mirror", metavar="WHICH", help="only: the mirror image; also: either side.")
+    ] = "",
+    score: Annotated[
+        str,
+        typer.Option(
+            "--score", metavar="WAY", help="whole, maxsim (any part with any), or hybrid (captions' words too)."
+        ),
+    ] = "whole",
+    batch: Annotated[
+        Path | None, typer.Option("--batch", metavar="FILE", help="Ask every line of a text file; - reads from stdin.")
+    ] = None,
     to: Annotated[
         str, typer.Option("--to", metavar="KIND", help="motion, or text: the captions that fit a motion.")
     ] = "motion",
@@ -54,19 +75,66 @@ def search(
         raise typer.BadParameter(f"{to!r} is neither motion nor text", param_hint="--to")
     if save_strip is not None:
         check_picture(save_strip)
+    if batch is not None:
+        if (
+            text is not None
+            or motion
+            or clip
+            or part
+            or parsed
+            or like
+            or unlike
+            or mirror
+            or to != "motion"
+            or save_strip
+        ):
+            raise RemoraError(
+                "--batch asks sentences by the whole body; give --where, -k and --json beside it, nothing else"
+            )
+        _batch(engine, batch, count, where, as_json=as_json)
+        return
     if to == "text":
-        if text is not None or part or parsed or where or save_strip:
+        if text is not None or part or parsed or where or save_strip or like or unlike or mirror:
             raise RemoraError("--to text finds captions for a motion; give --motion FILE or --clip ID and nothing else")
         with waiting("searching", quiet=as_json):
             captions = engine.describe(motion=motion, clip_id=clip, k=count)
         write_json(captions.to_json()) if as_json else _write_captions(captions)
         return
     with waiting("searching", quiet=as_json):
-        hits = engine.search(text, motion=motion, clip_id=clip, parts=part or (), weights=parsed, k=count, where=where)
+        hits = engine.search(
+            text, motion=motion, clip_id=clip, parts=part or (), weights=parsed, k=count, where=where, like=like or (),
+            unlike=unlike or (), mirror=_side(mirror), score=score,
+        )  # fmt: skip
     write_json(hits.to_json()) if as_json else write_hits(hits)
     if save_strip is not None:
         draw_hits(engine, hits, save_strip)
         say(f"drawn: {save_strip}")
+
+
+def _batch(engine: Engine, file: Path, count: int, where: str | None, *, as_json: bool) -> None:
+    """Every line of a file as a question of its own."""
+    try:
+        content = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RemoraError(f"{file}: is not a text in UTF-8 ({error.reason}); give one sentence a line") from error
+    lines = [line.strip() for line in content.splitlines() if line.strip()]
+    if not lines:
+        raise RemoraError(f"{file}: holds no sentence; write one a line")
+    with waiting("searching", quiet=as_json):
+        answers = engine.search_batch(lines, k=count, where=where)
+    if as_json:
+        write_json([hits.to_json() for hits in answers])
+        return
+    for hits in answers:
+        write_hits(hits, title=hits.query)
+
+
+def _side(mirror: str) -> Mirror:
+    """``--mirror`` as the engine takes it."""
+    sides: dict[str, Mirror] = {"": "", "only": "only", "also": "also"}
+    if mirror in sides:
+        return sides[mirror]
+    raise typer.BadParameter(f"{mirror!r} is neither only nor also", param_hint="--mirror")
 
 
 def parse_weights(text: str | None) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from db import Library, RequestError, Snapshot, Space
+from db import Library, NewIndex, RequestError, Snapshot, Space
 from db.indexes import KINDS, Hnsw, IndexSpec, IvfPq, Pq, Scalar, spec_from_json
-from db.plan import LoadedIndex
+from db.loading import INDEX_FILE
+from db.tune import build
+from db.vectors import SpaceVectors
 from tests.db.world import ENCODER, batch, names
 
 DIM = 32
@@ -37,7 +40,7 @@ def clustered(count: int, seed: int) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     library = Library.create(tmp_path_factory.mktemp("indexes") / "lib", spaces=[SPACE], encoder=ENCODER)
     vectors = clustered(ROWS + 200, 1)
     for numbers in (range(1500), range(1500, ROWS), range(ROWS, ROWS + 200)):
@@ -48,19 +51,19 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     with library.begin() as change:
         change.delete(ids=names(*range(0, 300, 3)))
         change.commit()
-    return library.snapshot()
+    return library
 
 
 @pytest.fixture(params=SPECS, ids=str)
-def indexed(request: pytest.FixtureRequest, snapshot: Snapshot) -> Snapshot:
-    """The library searched by an index of its first two segments; the third is not covered."""
-    from db.vectors import SpaceVectors
-
-    blocks = [snapshot._store.vectors(s, SPACE, None) for s in snapshot.manifest.segments[:2]]
+def indexed(request: pytest.FixtureRequest, library: Library) -> Snapshot:
+    """The library with an index of its first two segments; the third is not covered."""
+    covers = library.snapshot().manifest.segments[:2]
+    blocks = [library.store.vectors(s, SPACE, None) for s in covers]
     spec: IndexSpec = request.param
-    built = spec.build(SpaceVectors(blocks, DIM))
-    snapshot.searcher.use_index(SPACE.name, LoadedIndex(spec, built, np.arange(ROWS)))
-    return snapshot
+    _, data = build(spec, SpaceVectors(blocks, DIM))
+    new = NewIndex("tried", SPACE.name, spec.KIND, [s.id for s in covers], ROWS, {INDEX_FILE: data}, asdict(spec))
+    library.change_indexes(put=[new])
+    return library.snapshot()
 
 
 def test_scores_are_the_true_ones_and_most_of_the_best_are_found(indexed: Snapshot) -> None:
@@ -125,13 +128,12 @@ def test_clips_that_the_index_does_not_cover_are_found(indexed: Snapshot) -> Non
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
-def test_a_spec_survives_json_and_tells_its_memory(spec: IndexSpec, snapshot: Snapshot) -> None:
-    import faiss
-
+def test_a_spec_survives_json_and_tells_its_memory(spec: IndexSpec, library: Library) -> None:
+    snapshot = library.snapshot()
     assert spec_from_json(spec.to_json()) == spec
     assert all(other.built == spec.built for other in spec.sweep())
     assert spec.with_effort({"refine": 9, "probes": 3, "ef": 7, "lists": 5, "nothing": 1}).built == spec.built
-    size = len(faiss.serialize_index(spec.build(snapshot.searcher.vectors(SPACE))))
+    size = len(build(spec, snapshot.searcher.vectors(SPACE))[1])
     assert 0.7 < size / spec.memory(ROWS + 200, DIM) < 1.4
 
 

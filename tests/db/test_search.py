@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +165,56 @@ def test_a_damaged_page_or_table_is_an_error_and_never_an_answer(tmp_path: Path)
                     snapshot.vectors(snapshot.ids(), space.name)
                 snapshot.captions(snapshot.ids())
         path.write_bytes(good)
+
+
+def test_clips_that_lack_a_part_are_judged_by_the_others(tmp_path: Path) -> None:
+    library = Library.create(tmp_path / "lib", spaces=SPACES, encoder=ENCODER)
+    whole, arm = unit((80, WIDE), 1), unit((80, WIDE), 2)
+    arm[::3] = 0
+    rows, said, _, frames = batch(names(*range(80)))
+    with library.begin() as change:
+        change.upsert(rows, said, {"motion/whole": whole, "motion/left_arm": arm}, frames)
+        change.commit()
+    snapshot, lacks = library.snapshot(), np.arange(80) % 3 == 0
+    for queries in (1, 20):
+        asked = {"motion/whole": unit((queries, WIDE), 3), "motion/left_arm": unit((queries, WIDE), 4)}
+        weights = {"motion/whole": 0.25, "motion/left_arm": 0.75}
+        for where, passes in ((None, np.ones(80, bool)), ("n_frames < 300", np.arange(80) < 30)):
+            hits = snapshot.search(weights, asked, 12, where=where)
+            for row in range(queries):
+                body, part = whole @ asked["motion/whole"][row], arm @ asked["motion/left_arm"][row]
+                scores = np.where(lacks, body, 0.25 * body + 0.75 * part)
+                best = [n for n in np.argsort(-scores) if passes[n]][:12]
+                assert hits.ids[row] == names(*best)
+                np.testing.assert_allclose(hits.scores[row], scores[best], atol=1e-6)
+        only = snapshot.search("motion/left_arm", asked["motion/left_arm"], 80)
+        assert {len(ids) for ids in only.ids} == {int((~lacks).sum())}
+        assert not set(only.ids[0]) & set(names(*np.flatnonzero(lacks)))
+
+
+def test_a_child_that_was_forked_is_refused_and_does_not_hang(various: Snapshot) -> None:
+    """FAISS's threads do not outlive a fork; see db.searcher."""
+    various.search("motion/whole", Q, 3)
+    out, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            various.search("motion/whole", Q, 3)
+            os.write(into, b"answered")
+        except RequestError as error:
+            os.write(into, str(error).encode())
+        os._exit(0)
+    os.close(into)
+    os.waitpid(child, 0)
+    assert b"spawn" in os.read(out, 1000)
+    os.close(out)
+
+
+def test_many_threads_get_the_answers_of_one(various: Snapshot) -> None:
+    asked = unit((24, WIDE), 6)
+    alone = [various.search("motion/whole", query, 5, where="n_frames < 600").ids for query in asked[:, None]]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(
+            pool.map(lambda q: various.search("motion/whole", q, 5, where="n_frames < 600").ids, asked[:, None])
+        )
+    assert together == alone

@@ -31,7 +31,7 @@ def test_every_problem_comes_with_something_to_type(monkeypatch: pytest.MonkeyPa
     result = remora("doctor", "--json")
     assert result.code == 1 and not result.json["ok"]
     ill = [check for check in result.json["checks"] if check["state"] != "ok"]
-    assert {"duckdb", "weights"} <= {check["name"] for check in ill}
+    assert {"sqlglot", "weights"} <= {check["name"] for check in ill}
     assert all(check["remedy"] for check in ill)
 
 
