@@ -1,6 +1,7 @@
 """Sources become clips, vectors and a new version of a library: listing, cutting, embedding, committing."""
 
 from indexer.errors import EncoderMismatch, IndexingError, NothingIndexed, SourceNameClash
+from indexer.keeping import keep
 from indexer.pipeline import index
 from indexer.report import IndexReport, Progress, Rejected
 from indexer.rows import clip_of_row
@@ -20,5 +21,6 @@ __all__ = [
     "clip_of_row",
     "cut",
     "index",
+    "keep",
     "spec_of_card",
 ]

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +53,7 @@ class Engine:
     Args:
         library: the folder; :meth:`index` creates it.
         encoder: an encoder, its name, or the folder of a trained one; by default the one the library was made with.
-        generator: the shipped generator's name, or the folder of a trained one.
+        generator: a generator, the shipped one's name, or the folder of a trained one.
         device: where encoder and generator run: auto, cpu, cuda or cuda:N.
         at: an old version to answer from, by number or tag; by default the newest.
     """
@@ -62,7 +63,7 @@ class Engine:
         library: Path | str,
         *,
         encoder: DualEncoder | str | Path | None = None,
-        generator: str | Path | None = None,
+        generator: Generator | str | Path | None = None,
         device: str = "auto",
         at: int | str | None = None,
     ) -> None:
@@ -130,6 +131,24 @@ class Engine:
             if self.exists():
                 self.library.rebuild_indexes()  # where it was tuned, and has outgrown its index
             return report
+        finally:
+            self.refresh()
+
+    def keep(self, clip: Clip, *, name: str) -> str:
+        """Add a motion to the library as ``kept/<name>``; its id. Errors as in :func:`indexer.keep`."""
+        from indexer import keep
+
+        try:
+            return keep(clip, self.path, encoder=self.encoder, name=name)
+        finally:
+            self.refresh()
+
+    def remove(self, clip_ids: Sequence[str]) -> int:
+        """Delete clips from the library, unknown ones are ignored; the version that is the newest now."""
+        try:
+            with self.library.begin(note=f"remove: {len(clip_ids)} clips") as transaction:
+                transaction.delete(ids=clip_ids)
+                return transaction.commit().version
         finally:
             self.refresh()
 
@@ -207,7 +226,17 @@ class Engine:
         """The generator, loaded on first use."""
         from generator import load_generator
 
-        return load_generator(self._wanted_generator, device=self._device)
+        wanted = self._wanted_generator
+        if wanted is not None and not isinstance(wanted, str | Path):
+            return wanted
+        return load_generator(wanted, device=self._device)
+
+    def with_generator(self, generator: Generator) -> Engine:
+        """An engine that answers from the same snapshot with the same encoder, and makes motion with ``generator``."""
+        twin = copy(self)
+        twin._wanted_generator = generator
+        vars(twin).pop("generator", None)
+        return twin
 
     def exemplars(
         self, text: str, *, k: int = 2, parts: Sequence[str] = (), where: str | None = None

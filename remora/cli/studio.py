@@ -30,6 +30,12 @@ def studio(
         Path | None, typer.Option("--watch", metavar="SOURCE", help="Index what appears in this folder.")
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Nothing that changes the library.")] = False,
+    rate: Annotated[
+        float, typer.Option("--rate", min=1, help="Requests a second that one address may make; twice as many at once.")
+    ] = 200.0,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="Another name to answer to, as behind a proxy; may be repeated.")
+    ] = None,
     mcp: Annotated[
         bool, typer.Option("--mcp", help="Offer search, describe and generate to assistants at /mcp.")
     ] = False,
@@ -63,7 +69,7 @@ def studio(
         ) from error
     settings = Settings(
         library=library, encoder=encoder, generator=generator, device=device, token=token, read_only=read_only, mcp=mcp,
-        watch=watch,
+        watch=watch, rate=rate, burst=2 * rate, hosts=frozenset(one.lower() for one in name or ()),
     )  # fmt: skip
 
     def told(place: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from db import VersionInfo
 from remora.web.settings import MAX_EXAMPLES, MAX_K, MAX_LABELS, MAX_OFFSET, MAX_TEXT, MAX_WITHIN
 from retriever import Hits
 
@@ -19,7 +20,10 @@ ClipId = Annotated[str, Field(min_length=1, max_length=1000, examples=["upload:0
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Condition = Annotated[str, Field(max_length=10_000, examples=["duration_s < 4"])]
 Part = Annotated[str, Field(max_length=40)]
+Seconds = Annotated[float, Field(ge=0, le=36_000, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+Scale = Annotated[float, Field(ge=-10, le=20, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Asked(BaseModel):
@@ -56,6 +60,48 @@ class Export(Asked):
 
     clips: Annotated[list[ClipId], Field(min_length=1, max_length=1000)]
     formats: Annotated[list[Annotated[str, Field(max_length=8)]], Field(min_length=1, max_length=8)] = ["bvh"]
+
+
+class Save(Asked):
+    """An uploaded or generated motion to be kept in the library."""
+
+    clip: ClipId
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    caption: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Draw(Asked):
+    """How a generator draws; what is left out is its default."""
+
+    seed: Seed | None = None
+    text_scale: Scale | None = None
+    retrieval_scale: Scale | None = None
+    schedule: Literal["constant", "linear", "late"] = "constant"
+    steps: Annotated[int, Field(ge=1, le=200)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
+    neighbours: Annotated[int, Field(ge=0, le=8)] = 2
+    exemplars: Annotated[list[ClipId], Field(max_length=8)] | None = None
+    where: Condition | None = None
+
+
+class Generate(Draw):
+    """A new motion from a sentence and exemplars."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    seconds: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] | None = None
+
+
+class EditMotion(Draw):
+    """A range, some parts or a continuation of a motion, made anew."""
+
+    clip: ClipId
+    text: Text = ""
+    start_s: Seconds | None = None
+    end_s: Seconds | None = None
+    parts: Annotated[list[Part], Field(max_length=6)] = []
+    before_s: Seconds = 0.0
+    after_s: Seconds = 0.0
+    loop_s: Seconds = 0.0
 
 
 @dataclass(frozen=True)
@@ -198,24 +244,10 @@ class HealthAnswer:
 
 
 @dataclass(frozen=True)
-class VersionAnswer:
-    """One version of the library."""
-
-    version: int
-    parent: int
-    time: str
-    kind: str
-    added: int
-    deleted: int
-    rows: int
-    note: str
-
-
-@dataclass(frozen=True)
 class VersionsAnswer:
     """The versions of the library, newest first."""
 
-    versions: tuple[VersionAnswer, ...]
+    versions: tuple[VersionInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -259,6 +291,34 @@ class FacetsAnswer:
 
 
 @dataclass(frozen=True)
+class Codes:
+    """A column of few values: ``codes`` count into ``values``, -1 where it is empty."""
+
+    values: tuple[str, ...]
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MapAnswer:
+    """A point [-1, 1]² for every clip: clips that move alike lie together."""
+
+    version: int
+    method: str
+    clip_ids: tuple[str, ...]
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    columns: Mapping[str, Codes]
+
+
+@dataclass(frozen=True)
+class WaitAnswer:
+    """Not made yet; ask again."""
+
+    version: int
+    state: str
+
+
+@dataclass(frozen=True)
 class UploadAnswer:
     """A motion that was read, by which name to ask for it, and what its reader assumed."""
 
@@ -269,3 +329,65 @@ class UploadAnswer:
     duration_s: float
     skeleton: str
     notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ChangedAnswer:
+    """The version that a change made."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class ExemplarAnswer:
+    """A clip that a generation has learnt from."""
+
+    clip_id: str
+    score: float
+    caption: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EditedAnswer:
+    """What of a motion was made anew, seconds of the new motion."""
+
+    start_s: float
+    end_s: float
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ResultAnswer:
+    """A generated motion and how it came about."""
+
+    clip: str
+    duration_s: float
+    fps: float
+    seed: int
+    exemplars: tuple[ExemplarAnswer, ...]
+    seconds_estimated: tuple[float, float, float] | None
+    edited: EditedAnswer | None
+
+
+@dataclass(frozen=True)
+class JobAnswer:
+    """A generation or an edit: where it stands, and what came of it."""
+
+    job_id: str
+    kind: Literal["generate", "edit"]
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    stage: str
+    done: int
+    total: int
+    position: int
+    error: str
+    request: Mapping[str, Any]
+    result: ResultAnswer | None
+
+
+@dataclass(frozen=True)
+class JobsAnswer:
+    """All jobs that are remembered, newest first."""
+
+    jobs: tuple[JobAnswer, ...]

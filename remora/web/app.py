@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,16 +19,26 @@ from generator import GeneratorError
 from indexer import IndexingError
 from motion import MotionError
 from remora.errors import RemoraError
-from remora.web import routes, routes_motion
+from remora.web import mcp, routes, routes_jobs, routes_motion
 from remora.web.answers import ErrorAnswer
 from remora.web.desk import Desk
 from remora.web.errors import StudioError, as_studio_error
 from remora.web.guard import Guard
 from remora.web.reply import error_reply
 from remora.web.settings import Settings
+from remora.web.watch import watch
 from retriever import RetrievalError
 
-ROOM_ERRORS = (RemoraError, LibraryError, RetrievalError, MotionError, EncoderError, IndexingError, GeneratorError)
+ROOM_ERRORS = (
+    RemoraError,
+    LibraryError,
+    RetrievalError,
+    MotionError,
+    EncoderError,
+    IndexingError,
+    GeneratorError,
+    OSError,
+)
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer} for status in (400, 401, 403, 404, 405, 408, 413, 415, 421, 422, 429, 503)
 }
@@ -43,8 +54,11 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         desk.studio.start()
+        if settings.watch is not None:
+            threading.Thread(target=watch, args=(desk.studio, settings.watch), daemon=True, name="studio-watch").start()
         yield
         desk.studio.stop()
+        desk.jobs.close()
         for gate in desk.gates:
             gate.close()
 
@@ -56,6 +70,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.desk = desk
     app.include_router(routes.router)
     app.include_router(routes_motion.router)
+    app.include_router(routes_jobs.router)
+    app.include_router(mcp.router)
     app.include_router(routes.pages)  # last: the page's files take every name that is left
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

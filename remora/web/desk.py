@@ -9,7 +9,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from remora.web.answers import JobAnswer
 from remora.web.gate import Gate
+from remora.web.hub import Hub
+from remora.web.jobs import Jobs
 from remora.web.metrics import Metrics
 from remora.web.reply import reply
 from remora.web.settings import Settings
@@ -23,6 +26,8 @@ class Desk:
     settings: Settings
     studio: Studio
     metrics: Metrics
+    hub: Hub
+    jobs: Jobs
     questions: Gate  # searches and what needs the encoder
     looks: Gate  # rows, frames, counts: milliseconds each
     chores: Gate  # reading uploads, writing exports: seconds each
@@ -30,9 +35,17 @@ class Desk:
     @classmethod
     def of(cls, settings: Settings) -> Desk:
         """A desk for a studio that is not started yet."""
-        metrics = Metrics()
+        metrics, hub = Metrics(), Hub(settings.streams)
+
+        def changed(job: JobAnswer, over: bool) -> None:
+            hub.tell(f"job {job.job_id}", "job", job, last=over)
+
+        studio = Studio(
+            settings, tell=lambda event, data: hub.tell("library", event, data), batch_seen=metrics.batch
+        )  # fmt: skip
         return cls(
-            settings, Studio(settings, batch_seen=metrics.batch), metrics,
+            settings, studio, metrics, hub,
+            Jobs(waiting=settings.jobs_waiting, kept=settings.kept, changed=changed, metrics=metrics),
             questions=Gate("questions", workers=8, waiting=settings.waiting),
             looks=Gate("requests", workers=4, waiting=4 * settings.waiting),
             chores=Gate("uploads and exports", workers=1, waiting=8),

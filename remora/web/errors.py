@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from db import CorruptionError, FilterError, FormatError, LibraryError, LibraryNotFound, RequestError
+from db import ConflictError, CorruptionError, FilterError, FormatError, LibraryError, LibraryNotFound, RequestError
 from encoders import EncoderError
 from generator import GeneratorError
 from indexer import IndexingError
@@ -45,12 +45,19 @@ def as_studio_error(error: Exception) -> StudioError | None:
     if isinstance(error, StudioError):
         return error
     message = without_paths(str(error))
+    if isinstance(error, ConflictError):
+        return StudioError(409, "conflict", message, retry_s=1)
     if isinstance(error, RequestError | FilterError | RetrievalError | RemoraError):
         return StudioError(422, "request", message)
     if isinstance(error, LibraryNotFound | CorruptionError | FormatError | LibraryError):
         return StudioError(503, "library", message, retry_s=5)
     if isinstance(error, GeneratorError | MotionError):
         return StudioError(422, "request", message)
+    if isinstance(error, OSError):
+        why = error.strerror or type(error).__name__
+        return StudioError(
+            503, "library", f"a file of the library cannot be read ({why}); is it still there?", retry_s=5
+        )
     if isinstance(error, EncoderError | IndexingError):
         return StudioError(503, "models", message, retry_s=5)
     return None

@@ -157,7 +157,7 @@ class Guard:
             raise StudioError(413, "too_large", too_long(self._most(scope)))
         wanted = "application/octet-stream" if scope["path"] == "/api/uploads" else "application/json"
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if scope["path"].startswith("/api/") and kind != wanted:
+        if kind != wanted:
             raise StudioError(415, "media_type", f"send {wanted}, not {kind[:80] or 'nothing'}")
 
     def _most(self, scope: Scope) -> int:

@@ -29,7 +29,8 @@ class Metrics:
         self.clips = Gauge("remora_clips", "Clips in the version served", registry=self.registry)
         self.version = Gauge("remora_library_version", "The version served", registry=self.registry)
         self.ready = Gauge("remora_encoder_ready", "1 when sentences can be embedded", registry=self.registry)
-        self.jobs = Gauge("remora_jobs", "Generations by state", ["state"], registry=self.registry)
+        self.streams = Gauge("remora_streams", "Open streams of events", registry=self.registry)
+        self._jobs = Counter("remora_jobs", "Jobs that ended, by state", ["state"], registry=self.registry)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """One request was answered."""
@@ -40,6 +41,10 @@ class Metrics:
     def batch(self, size: int) -> None:
         """So many sentences were embedded together."""
         self._batches.observe(size)
+
+    def job(self, state: str) -> None:
+        """A job ended."""
+        self._jobs.labels(state).inc()
 
     def text(self) -> bytes:
         """All of them, as they are read by Prometheus."""

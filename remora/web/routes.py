@@ -12,6 +12,7 @@ from motion import SKELETONS
 from remora.cli.search import parse_weights
 from remora.engine import LONGEST_TEXT
 from remora.web.answers import (
+    ChangedAnswer,
     Classify,
     ClassifyAnswer,
     ClipAnswer,
@@ -20,10 +21,12 @@ from remora.web.answers import (
     FacetsAnswer,
     HealthAnswer,
     LibraryAnswer,
+    MapAnswer,
+    Save,
     Search,
     SearchAnswer,
-    VersionAnswer,
     VersionsAnswer,
+    WaitAnswer,
 )
 from remora.web.clips import clip_answer, clip_answers, page_of_clips
 from remora.web.desk import Desk, desk_of
@@ -33,7 +36,7 @@ from remora.web.metrics import TEXT_TYPE
 from remora.web.pages import page_reply
 from remora.web.reply import reply
 from remora.web.settings import MAX_K, MAX_OFFSET
-from remora.web.studio import condition
+from remora.web.studio import condition, holds
 from remora.web.uploads import UPLOAD_FORMATS
 from retriever import CaptionHits
 
@@ -63,6 +66,7 @@ async def metrics(request: Request) -> Response:
     desk.metrics.ready.set(desk.studio.models.encoder == "ready")
     desk.metrics.clips.set(len(engine.snapshot) if engine else 0)
     desk.metrics.version.set(engine.snapshot.version if engine else -1)
+    desk.metrics.streams.set(desk.hub.open)
     for gate in desk.gates:
         desk.metrics.inside.labels(gate.name).set(gate.inside)
     return Response(desk.metrics.text(), media_type=TEXT_TYPE, headers={"cache-control": "no-store"})
@@ -85,7 +89,9 @@ def library_answer(desk: Desk) -> LibraryAnswer:
         "k": MAX_K, "offset": MAX_OFFSET, "upload_bytes": settings.upload_bytes, "upload_frames": settings.upload_frames,
         "export_clips": settings.export_clips, "text": LONGEST_TEXT,
     }  # fmt: skip
-    features = {"generate": studio.models.generator != "absent", "save": not settings.read_only}
+    features = {
+        "generate": studio.models.generator != "absent", "save": not settings.read_only, "feedback": True, "moments": False,
+    }  # fmt: skip
     known = {key: info.encoder.get(key) for key in ("name", "dim", "fingerprint")}
     return LibraryAnswer(
         name=settings.library.resolve().name, uuid=info.uuid, version=info.version, clips=info.clips,
@@ -103,7 +109,7 @@ async def columns(request: Request, where: Where = None) -> Response:
     """The library's columns with counts."""
     desk = desk_of(request)
     return await desk.answer(
-        request, desk.looks, lambda: facets(desk.studio.engine.snapshot, condition(where, None))
+        request, desk.looks, lambda: facets(desk.studio.engine.snapshot, condition(where))
     )  # fmt: skip
 
 
@@ -114,9 +120,25 @@ async def versions(request: Request) -> Response:
 
     def listed() -> VersionsAnswer:
         found = desk.studio.engine.library.versions()
-        return VersionsAnswer(tuple(VersionAnswer(**vars(one)) for one in reversed(found)))
+        return VersionsAnswer(tuple(reversed(found)))
 
     return await desk.answer(request, desk.looks, listed)
+
+
+@router.get("/api/map", response_model=MapAnswer, responses={202: {"model": WaitAnswer}}, tags=["library"])
+async def whole_map(request: Request) -> Response:
+    """A point for every clip: clips that move alike lie together. Drawn once a version; 202 until it is."""
+    desk = desk_of(request)
+
+    def drawn() -> Response:
+        found = desk.studio.map()
+        if isinstance(found, MapAnswer):
+            return reply(request, found)
+        return reply(
+            request, WaitAnswer(found, "computing"), status=202, cache="no-store", headers={"retry-after": "1"}
+        )
+
+    return await desk.looks.run(drawn)
 
 
 @router.get("/api/skeletons", tags=["library"], response_model=dict[str, dict[str, object]])
@@ -135,7 +157,7 @@ async def clips(request: Request, where: Where = None, offset: Page = 0, limit: 
     desk = desk_of(request)
     return await desk.answer(
         request, desk.looks,
-        lambda: page_of_clips(desk.studio.engine.snapshot, condition(where, None), offset, limit),
+        lambda: page_of_clips(desk.studio.engine.snapshot, condition(where), offset, limit),
     )  # fmt: skip
 
 
@@ -146,11 +168,25 @@ async def clip(request: Request, clip: str) -> Response:
 
     def found() -> ClipAnswer:
         engine = desk.studio.engine
-        if clip in engine.snapshot.row_index.by_id:
+        if holds(engine.snapshot, clip):
             return clip_answers(engine.snapshot, [clip])[0]
         return clip_answer(desk.studio.clip(clip, engine), engine.snapshot.version)
 
     return await desk.answer(request, desk.looks, found)
+
+
+@router.post("/api/clips", status_code=201, response_model=ClipAnswer, tags=["changes"])
+async def keep(request: Request, asked: Save) -> Response:
+    """Add an upload or a result to the library; not in read-only mode."""
+    desk = desk_of(request)
+    return await desk.answer(request, desk.chores, lambda: desk.studio.keep(asked), status=201, cache="no-store")
+
+
+@router.delete("/api/clips/{clip:path}", response_model=ChangedAnswer, tags=["changes"])
+async def remove(request: Request, clip: str) -> Response:
+    """Delete a clip from the library: older versions keep it; not in read-only mode."""
+    desk = desk_of(request)
+    return await desk.answer(request, desk.chores, lambda: desk.studio.remove(clip), cache="no-store")
 
 
 @router.post("/api/search", response_model=SearchAnswer, tags=["questions"])

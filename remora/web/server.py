@@ -55,8 +55,8 @@ def bind(host: str, port: int, *, tries: int = PORTS_TRIED) -> socket.socket:
 def secured(settings: Settings, host: str) -> Settings:
     """Settings for an address: names that are answered to on loopback, a token everywhere else."""
     if is_loopback(host):
-        return replace(settings, hosts=LOOPBACK_NAMES | {host.lower()})
-    return replace(settings, token=settings.token or secrets.token_urlsafe(24))
+        return replace(settings, hosts=settings.hosts | LOOPBACK_NAMES | {host.lower()})
+    return replace(settings, hosts=frozenset(), token=settings.token or secrets.token_urlsafe(24))
 
 
 def address(host: str, port: int, token: str | None) -> str:

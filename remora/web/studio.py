@@ -11,36 +11,58 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from db import And, Filter, In, LibraryError, Snapshot, parse_filter
+from db import And, Filter, In, Library, LibraryError, Snapshot, parse_filter
 from indexer import spec_of_card
-from motion import Clip, MotionError
+from motion import Caption, Clip, MotionError
 from remora.engine import Engine, LibraryInfo, clean_text
-from remora.web.answers import Classify, CompareAnswer, ModelsAnswer, Search, SearchAnswer
+from remora.errors import RemoraError
+from remora.web.answers import (
+    ChangedAnswer,
+    Classify,
+    ClipAnswer,
+    CompareAnswer,
+    MapAnswer,
+    ModelsAnswer,
+    Save,
+    Search,
+    SearchAnswer,
+)
 from remora.web.batching import SharedEncoder
+from remora.web.clips import clip_answers
 from remora.web.errors import StudioError, not_found, without_paths
+from remora.web.maps import draw_map
 from remora.web.settings import Settings
 from remora.web.shelf import Shelf
 from retriever import CaptionHits, Classification, Hits
 
-Listener = Callable[[str, dict[str, Any]], None]  # told of (event, data), from any thread
+if TYPE_CHECKING:
+    from generator import Generator
+    from indexer import IndexReport
+
+Tell = Callable[[str, Any], None]  # told of (event, data), from any thread
 FOLLOW_S = 1.0  # seconds between two looks for a new version
 
 
 class Studio:
     """A library, its models, and what was uploaded and made."""
 
-    def __init__(self, settings: Settings, *, batch_seen: Callable[[int], None] = lambda size: None) -> None:
+    def __init__(self, settings: Settings, *, tell: Tell, batch_seen: Callable[[int], None]) -> None:
         self.settings = settings
         self.uploads, self.results = Shelf("upload", settings.kept), Shelf("result", settings.kept)
-        self.listeners: list[Listener] = []
         self.stopping = threading.Event()
+        self.tell = tell
         self._batch_seen = batch_seen
+        self._library: Library | None = None
         self._engine: Engine | None = None
         self._encoder: SharedEncoder | None = None
         self._info: tuple[int, LibraryInfo, tuple[str, ...]] | None = None
         self._generator_state, self._generator_note = "idle", ""
+        self._generator: Generator | None = None
+        self._generator_lock = threading.Lock()
+        self._map: tuple[int, MapAnswer | None] | None = None
         self._opening = threading.Lock()
         self._why = ""
 
@@ -50,72 +72,60 @@ class Studio:
         """Open the library, and load the models and follow new versions in the background."""
         self.look()
         self.look_for_generator()
-        for work in (self._load, self._follow):
-            threading.Thread(target=work, daemon=True, name=f"studio{work.__name__}").start()
+        for name, work in (("load", self._load), ("follow", self._follow)):
+            threading.Thread(target=work, daemon=True, name=f"studio-{name}").start()
 
     def stop(self) -> None:
         """Let the threads end."""
         self.stopping.set()
 
-    def tell(self, event: str, data: dict[str, Any]) -> None:
-        """Tell everybody who listens."""
-        for listener in list(self.listeners):
-            listener(event, data)
-
     def look(self) -> None:
         """Take up the newest version, if there is one that is not served yet; what stands in the way is remembered."""
         with self._opening:
             try:
-                fresh = Engine(self.settings.library, generator=self.settings.generator, device=self.settings.device)
-                snapshot = fresh.snapshot
-                if self._engine is not None and self._is_served(fresh):
+                library = Library.open(self.settings.library)
+                if self._library is not None and self._library.uuid == library.uuid:
+                    library = self._library  # it knows its newest version: looking again is listing one folder
+                self._library, snapshot, served = library, library.snapshot(), self._engine
+                if served is not None and _same(served.snapshot, snapshot):
                     self._why = ""
                     return
                 if self._encoder is None:
                     self._encoder = SharedEncoder(spec_of_card(snapshot.encoder), seen=self._batch_seen)
-                engine = Engine(
-                    self.settings.library, encoder=self._encoder, generator=self.settings.generator,
-                    device=self.settings.device,
-                )  # fmt: skip
+                engine = Engine(self.settings.library, encoder=self._encoder, device=self.settings.device)
                 warm(engine)
-                known, self._engine, self._why = self._engine, engine, ""
+                self._engine, self._why = engine, ""
             except (LibraryError, MotionError, OSError) as error:
                 self._why = without_paths(str(error))
                 return
-        if known is not None:
+        if served is not None:
             self.tell("version", {"version": engine.snapshot.version, "clips": len(engine.snapshot)})
-
-    def _is_served(self, fresh: Engine) -> bool:
-        served = self._engine
-        return (
-            served is not None
-            and served.snapshot.version == fresh.snapshot.version
-            and served.library.uuid == fresh.library.uuid
-        )
 
     def _follow(self) -> None:
         while not self.stopping.wait(FOLLOW_S):
             self.look()
 
     def _load(self) -> None:
-        """Load the encoder, warm; say so."""
-        while self._encoder is None:
-            if self.stopping.wait(0.2):
-                return
+        """Load the encoder, warm; say so. Where there is no library yet, one of this encoder will be made."""
+        encoder = self._encoder
         try:
-            model = Engine(
-                self.settings.library, encoder=self.settings.encoder, device=self.settings.device
-            ).encoder  # fmt: skip
-            if model.spec.fingerprint != self._encoder.spec.fingerprint:
-                raise StudioError(
-                    503, "models", f"the library was made with encoder {self._encoder.spec.name!r}, not with "
-                    f"{model.spec.name!r}; start the studio with --encoder of the library's own",
-                )  # fmt: skip
+            model = Engine(self.settings.library, encoder=self.settings.encoder, device=self.settings.device).encoder
+            with self._opening:
+                encoder = self._encoder = self._encoder or SharedEncoder(model.spec, seen=self._batch_seen)
+            if model.spec.fingerprint != encoder.spec.fingerprint:
+                raise RemoraError(
+                    f"the library was made with encoder {encoder.spec.name!r}, not with {model.spec.name!r}; "
+                    "start the studio with the library's own --encoder"
+                )
             model.encode_text(["a person walks"])
-            self._encoder.ready(model)
+            encoder.ready(model)
         except Exception as error:
-            self._encoder.failed(without_paths(str(error)) or type(error).__name__)
-        self.tell("models", vars(self.models))
+            why = without_paths(str(error)) or type(error).__name__
+            if encoder is None:
+                self._why = why
+            else:
+                encoder.failed(why)
+        self.tell("models", self.models)
 
     # ---- what there is ---------------------------------------------------------------------------------------------
 
@@ -151,11 +161,28 @@ class Studio:
         except GeneratorError as error:
             self._generator_state = "absent"
             self._generator_note = f"{without_paths(str(error))}; train one with: make train"
+            return
+        if self._generator_state == "absent":
+            self._generator_state, self._generator_note = "idle", ""
 
-    def generator_is(self, state: str, note: str = "") -> None:
-        """Remember how the generator stands."""
+    def making_engine(self) -> Engine:
+        """The engine of the moment with the generator, which is loaded with the first job and stays."""
+        from generator import load_generator
+
+        with self._generator_lock:
+            if self._generator is None:
+                self._generator_is("loading")
+                try:
+                    self._generator = load_generator(self.settings.generator, device=self.settings.device)
+                except Exception as error:
+                    self._generator_is("failed", without_paths(str(error)))
+                    raise
+                self._generator_is("ready")
+        return self.engine.with_generator(self._generator)
+
+    def _generator_is(self, state: str, note: str = "") -> None:
         self._generator_state, self._generator_note = state, note
-        self.tell("models", vars(self.models))
+        self.tell("models", self.models)
 
     def info(self) -> tuple[LibraryInfo, tuple[str, ...]]:
         """What the library holds, and some of its captions to begin with; counted once a version."""
@@ -166,6 +193,21 @@ class Studio:
             self._info = known
         return known[1], known[2]
 
+    def map(self) -> MapAnswer | int:
+        """The map of the newest version, or the version that it is being drawn of."""
+        engine = self.engine
+        version = engine.snapshot.version
+        if self._map is None or self._map[0] != version:
+            self._map = (version, None)
+            threading.Thread(target=self._draw_map, args=(engine,), daemon=True, name="studio-map").start()
+        drawn = self._map[1]
+        return version if drawn is None else drawn
+
+    def _draw_map(self, engine: Engine) -> None:
+        drawn = draw_map(engine.snapshot)
+        if self._map is not None and self._map[0] == drawn.version:
+            self._map = (drawn.version, drawn)
+
     def clip(self, clip_id: str, engine: Engine | None = None) -> Clip:
         """The clip of that name, wherever it lies; StudioError 404 when there is none."""
         for shelf in (self.uploads, self.results):
@@ -175,9 +217,54 @@ class Studio:
                     raise not_found(clip_id)
                 return found
         engine = engine or self.engine
-        if clip_id not in engine.snapshot.row_index.by_id:
+        if not holds(engine.snapshot, clip_id):
             raise not_found(clip_id)
         return engine.clip(clip_id)
+
+    # ---- changes ---------------------------------------------------------------------------------------------------
+
+    def can_index(self) -> bool:
+        """Whether clips can be embedded."""
+        return self._encoder is not None and self._encoder.state == "ready"
+
+    def index(self, source: Path, *, batch_clips: int) -> IndexReport:
+        """Bring the library up to date with ``source`` and serve what came of it."""
+        report = self._writer().index(source, batch_clips=batch_clips)
+        self.look()
+        return report
+
+    def keep(self, asked: Save) -> ClipAnswer:
+        """Add an upload or a result to the library."""
+        self._check_writable()
+        engine = self.engine
+        if holds(engine.snapshot, asked.clip):
+            raise StudioError(409, "conflict", "this clip is in the library already; keep an upload or a result")
+        clip = self.clip(asked.clip, engine)
+        if asked.caption.strip():
+            clip = replace(clip, captions=(Caption(clean_text(asked.caption)),))
+        clip_id = self._writer().keep(clip, name=asked.name)
+        self.look()
+        return clip_answers(self.engine.snapshot, [clip_id])[0]
+
+    def remove(self, clip_id: str) -> ChangedAnswer:
+        """Delete a clip from the library."""
+        self._check_writable()
+        engine = self.engine
+        if not holds(engine.snapshot, clip_id):
+            raise not_found(clip_id)
+        version = self._writer().remove([clip_id])
+        self.look()
+        return ChangedAnswer(version)
+
+    def _writer(self) -> Engine:
+        """An engine of its own for a change: the one that serves keeps its version until the next is warm."""
+        return Engine(self.settings.library, encoder=self._encoder)
+
+    def _check_writable(self) -> None:
+        if self.settings.read_only:
+            raise StudioError(
+                403, "read_only", "this studio was started with --read-only; start it without to change things"
+            )
 
     # ---- questions -------------------------------------------------------------------------------------------------
 
@@ -204,13 +291,16 @@ class Studio:
         ask: dict[str, Any] = {"text": asked.text}
         if asked.clip is not None:
             ask |= self._motion(engine, asked.clip)
+        for one in (*asked.more_like, *asked.less_like):
+            if not holds(engine.snapshot, one):
+                raise not_found(one)
         return engine.search(
-            **ask, parts=asked.parts, weights=asked.weights, k=asked.offset + asked.k, where=where
+            **ask, parts=asked.parts, weights=asked.weights, k=asked.offset + asked.k, where=where, like=asked.more_like, unlike=asked.less_like,
         )  # fmt: skip
 
     def _motion(self, engine: Engine, clip_id: str) -> dict[str, Any]:
         """A clip as an engine is asked: by its id where its vectors are stored."""
-        if clip_id in engine.snapshot.row_index.by_id:
+        if holds(engine.snapshot, clip_id):
             return {"clip_id": clip_id}
         return {"motion": self.clip(clip_id, engine)}
 
@@ -233,15 +323,15 @@ class Studio:
 
     def _vectors(self, engine: Engine, clip_id: str) -> dict[str, Any]:
         parts = engine.encoder.spec.parts
-        if clip_id in engine.snapshot.row_index.by_id:
+        if holds(engine.snapshot, clip_id):
             spaces = {name: f"motion/{name}" for name in ("whole", *parts)}
             return {name: engine.snapshot.vectors([clip_id], space)[0] for name, space in spaces.items()}
         made = engine.encoder.encode_motion([self.clip(clip_id, engine)])
         return {"whole": made.whole[0]} | {name: made.parts[0, i] for i, name in enumerate(parts)}
 
 
-def condition(where: str | None, within: Sequence[str] | None) -> Filter | None:
-    """A filter from a condition in SQL and from ids; FilterError when the condition cannot be read."""
+def condition(where: str | None, within: Sequence[str] | None = None) -> Filter | None:
+    """A filter from a condition in SQL and from ids to keep; FilterError when it cannot be read."""
     terms: list[Filter] = []
     if where is not None and where.strip():
         terms.append(parse_filter(where))
@@ -250,12 +340,21 @@ def condition(where: str | None, within: Sequence[str] | None) -> Filter | None:
     return terms[0] if len(terms) == 1 else And(tuple(terms)) if terms else None
 
 
+def _same(served: Snapshot, found: Snapshot) -> bool:
+    """Whether two snapshots are the same version of the same library."""
+    return served.version == found.version and served.manifest.library == found.manifest.library
+
+
+def holds(snapshot: Snapshot, clip_id: str) -> bool:
+    """Whether a version has a clip of that id."""
+    return bool(snapshot.row_index.find([clip_id])[0] >= 0)
+
+
 def warm(engine: Engine) -> None:
     """Read what the first question would wait for: ids, vectors, the search index."""
     snapshot = engine.snapshot
     if len(snapshot):
-        first = next(iter(snapshot.row_index.by_id))
-        engine.search(clip_id=first, k=1)
+        engine.search(clip_id=snapshot.ids()[0], k=1)
 
 
 def examples(snapshot: Snapshot, most: int = 12) -> tuple[str, ...]:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 import encoders
+import generator
+import generator.model
 from indexer import index
+from motion import SMPL_22, Caption, Clip, Source
 from remora.web.app import create_app
 from remora.web.settings import Settings
-from tests.fakes import FakeEncoder, write_takes
+from tests.fakes import FakeEncoder, somebody, write_takes
 
 TAKES = {
     "salsa dance.npy": 3.0,
@@ -65,11 +72,74 @@ def studio(library: Path, fake: FakeEncoder) -> Studio:
     return started
 
 
+@contextmanager
+def served(settings: Settings) -> Iterator[str]:
+    """A studio behind a real socket; its address."""
+    import uvicorn
+
+    from remora.web.server import bind
+
+    sock: socket.socket = bind("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
 @pytest.fixture
 def client(studio: Studio) -> Iterator[TestClient]:
     """A studio of the default settings."""
     with studio() as client:
         yield client
+
+
+class FakeGenerator:
+    """Makes somebody wander for as long as was asked, in ten steps; waits where it is told to."""
+
+    def __init__(self) -> None:
+        self.go, self.steps = threading.Event(), 0
+        self.go.set()
+        self.prompts: list[Any] = []
+
+    def generate(self, prompts: Sequence[Any], *, sampling: Any, progress: Any = None) -> Iterator[Any]:
+        for prompt in prompts:
+            self.prompts.append(prompt)
+            for step in range(10):
+                self.steps += 1
+                progress("tokens", step + 1, 10)
+                self.go.wait(20)
+            joints = somebody(prompt.seconds or 2.0, seed=prompt.seed % 1000)
+            clip = Clip(joints, SMPL_22, 20.0, (Caption(prompt.text, kind="model"),), Source(dataset="generated"))
+            yield generator.Generated(
+                prompt, clip, joints, joints[:, 0], np.zeros((1, 1, 1), np.int16), prompt.exemplars, (1.0, 2.0, 3.0)
+            )
+
+
+@pytest.fixture
+def maker(monkeypatch: pytest.MonkeyPatch) -> FakeGenerator:
+    """The generator that every studio loads."""
+    fake = FakeGenerator()
+    stand_ins(monkeypatch, fake)
+    return fake
+
+
+def stand_ins(patch: pytest.MonkeyPatch, made_by: FakeGenerator) -> None:
+    """Let studios load a fake encoder and ``made_by`` instead of weights."""
+
+    def edit(
+        maker: FakeGenerator, clip: Clip, what: Any, *, text: str, seed: int, exemplars: Any, **options: Any
+    ) -> Any:
+        prompt = generator.Prompt(text=text or "again", seed=seed, exemplars=tuple(exemplars), seconds=clip.duration_s)
+        (made,) = maker.generate([prompt], sampling=options["sampling"], progress=options["progress"])
+        return SimpleNamespace(result=made, start_s=what.start_s or 0.0, end_s=what.end_s or 1.0, parts=what.parts)
+
+    patch.setattr(encoders, "load_encoder", lambda *args, **options: FakeEncoder())
+    patch.setattr(generator.model, "generator_folder", lambda name=None: None)
+    patch.setattr(generator, "load_generator", lambda *args, **options: made_by, raising=False)
+    patch.setattr(generator, "edit", edit, raising=False)
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

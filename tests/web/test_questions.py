@@ -131,3 +131,11 @@ def test_clips_answer_before_the_models_are_there(
         from tests.web.conftest import until
 
         until(lambda: client.post("/api/search", json={"text": "wave"}).status_code == 200)
+
+
+def test_more_and_less_like_this(client: TestClient) -> None:
+    wave, kick = (next(one for one in ids(client) if name in one) for name in ("wave", "kick"))
+    assert kick not in {hit["clip_id"] for hit in ask(client, more_like=[kick])["hits"]}
+    assert wave not in {hit["clip_id"] for hit in ask(client, text="wave hello", less_like=[wave])["hits"]}
+    assert client.post("/api/search", json={"less_like": [kick]}).status_code == 422
+    assert client.post("/api/search", json={"more_like": ["nothing"]}).status_code == 404
