@@ -295,7 +295,8 @@ class Studio:
             if not holds(engine.snapshot, one):
                 raise not_found(one)
         return engine.search(
-            **ask, parts=asked.parts, weights=asked.weights, k=asked.offset + asked.k, where=where, like=asked.more_like, unlike=asked.less_like,
+            **ask, parts=asked.parts, weights=asked.weights, k=asked.offset + asked.k, where=where,
+            like=asked.more_like, unlike=asked.less_like,
         )  # fmt: skip
 
     def _motion(self, engine: Engine, clip_id: str) -> dict[str, Any]:
