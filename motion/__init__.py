@@ -6,6 +6,7 @@ from motion.features import FEATURES, features_to_joints, joints_to_features, me
 from motion.features_272 import change_to_heading, heading_to_change, rotations_272
 from motion.files import TakeRef, TakeSource, open_source, read, register_reader, register_writer, write
 from motion.geometry import mirror_clip, resample, swap_sides
+from motion.join import join
 from motion.retarget import load_joint_map, to_smpl22
 from motion.skeleton import KIT_21, PARTS, SKELETONS, SMPL_22, Skeleton
 from motion.statistics import JointStatistics, joint_statistics
@@ -30,6 +31,7 @@ __all__ = [
     "change_to_heading",
     "features_to_joints",
     "heading_to_change",
+    "join",
     "joint_statistics",
     "joints_to_features",
     "load_joint_map",

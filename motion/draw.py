@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 LEFT, RIGHT, MIDDLE = (222, 110, 48), (38, 110, 176), (84, 88, 99)
 PAPER, FLOOR, SHADOW, INK = (252, 251, 248), (214, 210, 202), (232, 229, 222), (60, 62, 70)
+SHADE = (247, 226, 190)  # behind a curve, where something was found
 ELEVATION, TURN = np.radians(14), np.radians(-32)
 SUPER = 3
+POSES = 12  # of a timeline
 
 
 def view(joints: NDArray[np.floating[Any]], *, yaw: float = 0.0) -> NDArray[np.float64]:
@@ -58,20 +61,78 @@ def strips(
     clips: Sequence[Clip], titles: Sequence[str], path: Path | str, *, poses: int = 8, height: int = 200
 ) -> None:
     """A PNG with one row a clip, under its title: the picture of an answer."""
-    from PIL import Image
-
     if not clips:
         raise MotionError("there is nothing to draw: no clips were given")
     rows = [_row(clip, title, poses=poses, height=height) for clip, title in zip(clips, titles, strict=True)]
+    _stacked(rows).save(path, "PNG")
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A motion with a curve over its seconds: ``scores`` [W] at ``times`` [W], ``spans`` that are shaded.
+
+    ``start_s`` is added to the seconds that are written.
+    """
+
+    clip: Clip
+    title: str
+    times: NDArray[np.floating[Any]]
+    scores: NDArray[np.floating[Any]]
+    spans: Sequence[tuple[float, float]]
+    start_s: float = 0.0
+
+
+def timelines(rows: Sequence[Timeline], path: Path | str, *, height: int = 130) -> None:
+    """A PNG with one row a motion: its poses, and below them the curve, all over the same seconds."""
+    from PIL import Image
+
+    if not rows:
+        raise MotionError("there is nothing to draw: no motions were given")
+    drawn = []
+    for row in rows:
+        above = _row(row.clip, row.title, poses=POSES, height=height, start_s=row.start_s)
+        below = _curve(row, above.width)
+        both = Image.new("RGB", (above.width, above.height + below.height), PAPER)
+        both.paste(above, (0, 0))
+        both.paste(below, (0, above.height))
+        drawn.append(both)
+    _stacked(drawn).save(path, "PNG")
+
+
+def _stacked(rows: Sequence[Image.Image]) -> Image.Image:
+    from PIL import Image
+
     image = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), PAPER)
     top = 0
     for row in rows:
         image.paste(row, (0, top))
         top += row.height
-    image.save(path, "PNG")
+    return image
 
 
-def _row(clip: Clip, title: str, *, poses: int, height: int) -> Image.Image:
+def _curve(row: Timeline, width: int, height: int = 64) -> Image.Image:
+    """Scores over seconds; the axis begins and ends where the first and the last pose stand."""
+    from PIL import Image, ImageDraw
+
+    wide, high, step = width * SUPER, height * SUPER, width * SUPER / POSES
+    image = Image.new("RGB", (wide, high), PAPER)
+    draw = ImageDraw.Draw(image)
+    seconds = max((len(row.clip) - 1) / row.clip.fps, 1e-3)
+    low, top = float(row.scores.min()), float(row.scores.max())
+
+    def place(time: float, score: float) -> tuple[float, float]:
+        share = (score - low) / max(top - low, 1e-6)
+        return step / 2 + time / seconds * (wide - step), high * (0.9 - 0.78 * share)
+
+    for start, end in row.spans:
+        draw.rectangle([place(start, low)[0], 0, place(min(end, seconds), low)[0], high], fill=SHADE)
+    draw.line([place(t, v) for t, v in zip(row.times, row.scores, strict=True)], fill=INK, width=2 * SUPER)
+    for value, y in ((top, 0.04), (low, 0.72)):
+        draw.text((4 * SUPER, high * y), f"{value:.2f}", fill=(140, 138, 132), font=_font(11))
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _row(clip: Clip, title: str, *, poses: int, height: int, start_s: float = 0.0) -> Image.Image:
     from PIL import Image, ImageDraw
 
     width, head, foot = round(height * 0.72), 30 if title else 6, 22
@@ -84,7 +145,7 @@ def _row(clip: Clip, title: str, *, poses: int, height: int) -> Image.Image:
     for column, row in enumerate(times):
         centre = ((column + 0.5) * width * SUPER, floor)
         _draw_moment(image, clip, seen, int(row), centre=centre, scale=scale * SUPER)
-        label, font = f"{row / clip.fps:.1f} s", _font(12)
+        label, font = f"{start_s + row / clip.fps:.1f} s", _font(12)
         draw.text((centre[0], floor + 4 * SUPER), label, fill=(140, 138, 132), font=font, anchor="ma")
     if title:
         draw.text((10 * SUPER, 7 * SUPER), _shortened(draw, title, image.width - 20 * SUPER), fill=INK, font=_font(15))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from generator import Edit, Edited, ExemplarClip, Generated, Generator, Prompt, Sampling
     from indexer import IndexReport
     from motion import Clip
-    from retriever import CaptionHits, Classification, Hits, Query
+    from retriever import CaptionHits, Classification, Hits, Moments, Query
     from retriever.query import Mirror
 
 
@@ -213,13 +213,57 @@ class Engine:
         search_threads(1)
         return describe(snapshot, self._encoder_for(query), query, k=k)
 
-    def classify(
-        self, motions: Sequence[Clip | Path | str], labels: Sequence[str], *, template: str | None = None
-    ) -> list[Classification]:
-        """How well each of ``labels`` fits each motion; needs no library."""
-        from retriever import classify
+    def localize(
+        self,
+        text: str,
+        *,
+        motion: Clip | Path | str | None = None,
+        clip_id: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+    ) -> list[Moments]:
+        """The seconds at which a sentence happens: in a motion, in a clip of the library, or in the clips that fit it best.
 
-        return classify(self.encoder, [read_clip(motion) for motion in motions], labels, template=template)
+        Seconds are those of the take. In one motion ``k`` moments are looked for, in the library one in each of ``k`` clips;
+        of clips that overlap in their take the better moment is kept.
+
+        Raises:
+            RemoraError: the text has no word, or both a motion and a clip are given.
+        """
+        from retriever import localize, separate_takes
+
+        text = clean_text(text)
+        if motion is not None and clip_id is not None:
+            raise RemoraError("look inside one thing: a motion, or a clip of the library")
+        if motion is not None:
+            return [localize(self.encoder, read_clip(motion), text, k=k)]
+        hits = () if clip_id is not None else self.search(text, k=k, where=where)
+        encoder = self._encoder_for(self._query(text, None, None, (), None))
+        if clip_id is not None:
+            clip = self.clip(clip_id)
+            return [localize(encoder, clip, text, k=k, offset_s=clip.source.start_s)]
+        clips = [self.clip(hit.clip_id) for hit in hits]
+        found = [localize(encoder, clip, text, k=1, offset_s=clip.source.start_s) for clip in clips]
+        return separate_takes(found, [(clip.source.dataset, clip.source.take) for clip in clips])
+
+    def classify(
+        self,
+        motions: Sequence[Clip | Path | str],
+        labels: Sequence[str],
+        *,
+        template: str | Sequence[str] | None = None,
+        none: bool = False,
+        calibration: Path | None = None,
+    ) -> list[Classification]:
+        """How well each of ``labels`` ("walk|stroll": with a synonym) fits each motion; needs no library.
+
+        ``none`` also offers "none of these"; ``calibration`` is a file of ``remora evaluate classification``.
+        """
+        from retriever import calibration_of, classify
+
+        fitted = calibration_of(self.encoder.spec.fingerprint, calibration)
+        clips = [read_clip(motion) for motion in motions]
+        return classify(self.encoder, clips, labels, template=template, none=none, calibration=fitted)
 
     @cached_property
     def generator(self) -> Generator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ from remora.errors import RemoraError
 if TYPE_CHECKING:
     from db import TuneReport
     from db.tune import Measured
+    from motion import Clip
     from remora.engine import Engine
-    from retriever import Hits
+    from retriever import Hits, Moments
 
 
 def check_picture(path: Path) -> None:
@@ -100,3 +102,34 @@ def draw_tuning(report: TuneReport, path: Path) -> None:
         raise RemoraError(
             f"{path}: cannot be written ({error.strerror or error}); check the folder and its space"
         ) from error
+
+
+def draw_moments(
+    engine: Engine, found: Sequence[Moments], path: Path, *, motion: Clip | Path | None = None, most: int = 6
+) -> None:
+    """Draw the first ``most`` motions as strips of poses with the similarity curve below, the moments shaded.
+
+    Args:
+        engine: whose clips they are.
+        found: answers of :meth:`Engine.localize`.
+        path: a .png.
+        motion: the motion that was looked through, where it was no clip of the library.
+        most: rows of the picture.
+
+    Raises:
+        RemoraError: there is no moment.
+    """
+    from motion.draw import Timeline, timelines
+    from remora.engine import read_clip
+
+    if not found:
+        raise RemoraError(f"{path}: not drawn, no clip fits; ask for something else or drop --where")
+    rows = []
+    for moments in found[:most]:
+        clip = engine.clip(moments.clip) if motion is None else read_clip(motion)
+        start = 0.0 if motion is not None else clip.source.start_s
+        best = moments[0]
+        title = f"{best.score:.3f}   {best.start_s:.1f}-{best.end_s:.1f} s   {moments.text}   {moments.clip}"
+        spans = [(m.start_s - start, m.end_s - start) for m in moments.moments[:1]]
+        rows.append(Timeline(clip, title, moments.times - start, moments.scores, spans, start))
+    timelines(rows, path)

@@ -1,8 +1,13 @@
 """Questions to hits, zero-shot classification, and the protocols that measure both."""
 
-from retriever.classify import Classification, classify
+from retriever.babel import BabelReport, evaluate_babel
+from retriever.calibration import Calibration, calibration_of, save_calibration
+from retriever.classification import ClassificationReport, draw_confusion, evaluate_classification
+from retriever.classify import Classification, Label, classify
+from retriever.compositions import LocalizationReport, evaluate_localization
 from retriever.errors import EvaluationError, QueryError, RetrievalError
 from retriever.evaluate import ALL_PROTOCOLS, Evaluation, Row, evaluate_retrieval
+from retriever.localize import Moment, Moments, localize, separate_takes
 from retriever.pair_protocols import PairRow
 from retriever.query import Query, rocchio
 from retriever.scores import SCORES, Hybrid, MaxSim, Parts, Score, Whole, max_sim, score_named
@@ -11,15 +16,22 @@ from retriever.search import CaptionHit, CaptionHits, Hit, Hits, describe, searc
 __all__ = [
     "ALL_PROTOCOLS",
     "SCORES",
+    "BabelReport",
+    "Calibration",
     "CaptionHit",
     "CaptionHits",
     "Classification",
+    "ClassificationReport",
     "Evaluation",
     "EvaluationError",
     "Hit",
     "Hits",
     "Hybrid",
+    "Label",
+    "LocalizationReport",
     "MaxSim",
+    "Moment",
+    "Moments",
     "PairRow",
     "Parts",
     "Query",
@@ -28,12 +40,20 @@ __all__ = [
     "Row",
     "Score",
     "Whole",
+    "calibration_of",
     "classify",
     "describe",
+    "draw_confusion",
+    "evaluate_babel",
+    "evaluate_classification",
+    "evaluate_localization",
     "evaluate_retrieval",
+    "localize",
     "max_sim",
     "rocchio",
+    "save_calibration",
     "score_named",
     "search",
     "search_batch",
+    "separate_takes",
 ]

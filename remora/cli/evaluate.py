@@ -157,6 +157,152 @@ def _row(row: Row) -> list[str | int | float]:
 
 
 @app.command()
+def classification(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of labelled clips.")],
+    split: Annotated[str, typer.Option("--split", help="Whose clips are classified.")] = "test",
+    fit_on: Annotated[
+        str, typer.Option("--fit-on", metavar="SPLIT", help="Temperature and floor are fitted on it.")
+    ] = "val",
+    source: Annotated[
+        list[str] | None, typer.Option("--source", metavar="NAME", help="Only this source; may be repeated.")
+    ] = None,
+    sentences: Annotated[
+        bool, typer.Option("--sentences", help="Labels are class sentences, not class names.")
+    ] = False,
+    template: Annotated[
+        list[str] | None, typer.Option("--template", help='Sentence around each label: "a person {}"; may be repeated.')
+    ] = None,
+    confusion: Annotated[
+        Path | None, typer.Option("--confusion", metavar="PNG", help="Draw the confusion matrix.")
+    ] = None,
+    save_calibration: Annotated[
+        Path | None,
+        typer.Option("--save-calibration", metavar="JSON", help="Keep the fit, for remora classify --calibration."),
+    ] = None,
+    encoder: EncoderName = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure zero-shot classification, and fit its probabilities.
+
+    Top-1, top-5, the mean over classes, expected calibration error before and after fitting, and "none of these".
+    """
+    from encoders import load_encoder
+    from remora.pictures import check_picture
+    from retriever import draw_confusion, evaluate_classification
+    from retriever import save_calibration as save
+
+    if confusion is not None:
+        check_picture(confusion)
+    model = load_encoder(encoder, device=device)
+    with progress_bar("evaluate", quiet=as_json) as move:
+        found = evaluate_classification(
+            data, encoder=model, split=split, fit_on=fit_on, sources=source, sentences=sentences,
+            template=template or None, progress=move,
+        )  # fmt: skip
+    if save_calibration is not None:
+        save(found.calibration, model.spec.fingerprint, save_calibration)
+        say(f"kept: {save_calibration}")
+    if confusion is not None:
+        draw_confusion(found, confusion)
+        say(f"drawn: {confusion}")
+    if as_json:
+        write_json(found.to_json())
+        return
+    write_line(
+        f"{found.data}, split {found.split}: {found.clips} clips, {len(found.labels)} labels; encoder {found.encoder}"
+    )
+    rows = [(name, v.value, f"{v.low:.3f}-{v.high:.3f}") for name, v in found.accuracy.items()]
+    rows += [("chance", found.chance, ""), ("largest class", found.largest, "")]
+    write_table(("zero-shot", "value", "95 %"), rows)
+    c = found.calibration
+    write_table(
+        ("labels", "ECE unfitted", "ECE fitted"), [(r.labels, r.before, r.after) for r in found.reliability],
+        title=f"calibration: temperature {c.temperature:g}, floor {c.floor:g}, fitted on {c.fitted_on}",
+    )  # fmt: skip
+    write_line(
+        f"none of these: said of {100 * found.none_recall:.1f} % of clips whose class is not offered, "
+        f"of {100 * found.none_false:.1f} % of those whose class is"
+    )
+
+
+@app.command()
+def localization(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of labelled clips.")],
+    split: Annotated[str, typer.Option("--split", help="Whose clips are joined.")] = "test",
+    source: Annotated[
+        list[str] | None, typer.Option("--source", metavar="NAME", help="Only this source; may be repeated.")
+    ] = None,
+    compositions: Annotated[int, typer.Option("--compositions", min=2, help="Long motions, of four clips each.")] = 30,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
+    encoder: EncoderName = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure how well the seconds of a sentence are found in long motions joined of clips."""
+    from encoders import load_encoder
+    from retriever import evaluate_localization
+
+    model = load_encoder(encoder, device=device)
+    with progress_bar("evaluate", quiet=as_json) as move:
+        found = evaluate_localization(
+            data, encoder=model, split=split, sources=source, compositions=compositions, seed=seed, progress=move
+        )
+    if as_json:
+        write_json(found.to_json())
+        return
+    write_line(
+        f"{found.data}, split {found.split}: {found.compositions} compositions of {found.seconds:.1f} s, "
+        f"{found.queries} queries, seed {seed}"
+    )
+    names = next(iter(found.rows.values()))
+    rows = [(n, *(f"{v.value:.3f} ({v.low:.3f}-{v.high:.3f})" for v in row.values())) for n, row in found.rows.items()]
+    write_table(("answer", *names), rows)
+
+
+@app.command()
+def babel(
+    annotations: Annotated[Path, typer.Option("--babel", metavar="JSON", help="BABEL's val.json or train.json.")],
+    amass: Annotated[Path, typer.Option("--amass", metavar="DIR", help="AMASS: a folder of data sets of .npz files.")],
+    classes: Annotated[int, typer.Option("--classes", help="60 or 120.")] = 60,
+    every: Annotated[bool, typer.Option("--every", help="All segments, not the first of each sequence.")] = False,
+    template: Annotated[
+        list[str] | None, typer.Option("--template", help="Around each label; the published protocol has none.")
+    ] = None,
+    encoder: EncoderName = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure zero-shot action recognition on BABEL-60 or BABEL-120, for whoever has BABEL and AMASS."""
+    from encoders import load_encoder
+    from retriever import evaluate_babel
+
+    model = load_encoder(encoder, device=device)
+    with progress_bar("evaluate", quiet=as_json) as move:
+        found = evaluate_babel(
+            annotations,
+            amass,
+            encoder=model,
+            classes=classes,
+            first=not every,
+            template=template or None,
+            progress=move,
+        )
+    if as_json:
+        write_json(found.to_json())
+        return
+    write_line(
+        f"BABEL-{found.classes}: {found.segments} segments, {found.absent} without motion; encoder {found.encoder}"
+    )
+    rows = [(name, v.value, f"{v.low:.3f}-{v.high:.3f}") for name, v in found.metrics.items()]
+    rows += [("chance", 1 / found.classes, ""), ("largest class", found.largest, "")]
+    write_table(("zero-shot", "value", "95 %"), rows)
+
+
+@app.command()
 def tokenizer(
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of labelled clips.")],
     split: Annotated[str, typer.Option("--split", help="Any value of the split column.")] = "test",

@@ -11,11 +11,11 @@ import typer
 from remora.cli.options import DEFAULT_LIBRARY, At, Count, Debug, Device, EncoderName, Json, LibraryDir, Where
 from remora.errors import RemoraError
 from remora.output import say, waiting, write_json, write_line, write_table
-from remora.pictures import check_picture, draw_hits
+from remora.pictures import check_picture, draw_hits, draw_moments
 
 if TYPE_CHECKING:
     from remora.engine import Engine
-    from retriever import CaptionHits, Hits
+    from retriever import CaptionHits, Hits, Moments
     from retriever.query import Mirror
 
 
@@ -57,6 +57,10 @@ def search(
     to: Annotated[
         str, typer.Option("--to", metavar="KIND", help="motion, or text: the captions that fit a motion.")
     ] = "motion",
+    localize: Annotated[
+        bool,
+        typer.Option("--localize", help="When it happens: seconds in each hit, or inside --motion FILE or --clip ID."),
+    ] = False,
     save_strip: Annotated[Path | None, typer.Option("--save-strip", metavar="PNG", help="Draw the hits.")] = None,
     encoder: EncoderName = None,
     device: Device = "auto",
@@ -75,6 +79,16 @@ def search(
         raise typer.BadParameter(f"{to!r} is neither motion nor text", param_hint="--to")
     if save_strip is not None:
         check_picture(save_strip)
+    if localize:
+        if text is None or part or parsed or like or unlike or mirror or to == "text":
+            raise RemoraError("--localize looks for the seconds of a sentence: give TEXT; --motion or --clip say where")
+        with waiting("searching", quiet=as_json):
+            found = engine.localize(text, motion=motion, clip_id=clip, k=count, where=where)
+        write_json({"query": text, "moments": [m.to_json() for m in found]}) if as_json else _write_moments(found)
+        if save_strip is not None:
+            draw_moments(engine, found, save_strip, motion=motion)
+            say(f"drawn: {save_strip}")
+        return
     if batch is not None:
         if (
             text is not None
@@ -172,6 +186,15 @@ def write_hits(hits: Hits, *, title: str = "") -> None:
         write_line("no clip fits")
         return
     write_table(("rank", "score", "clip", "seconds", "caption", "source"), rows, title=title, fold=("clip",))
+
+
+def _write_moments(found: list[Moments]) -> None:
+    rows = [(m.clip, moment.score, f"{moment.start_s:.1f}-{moment.end_s:.1f}") for m in found for moment in m.moments]
+    if not rows:
+        write_line("no clip fits")
+        return
+    ranked = [(rank, score, clip, seconds) for rank, (clip, score, seconds) in enumerate(rows, start=1)]
+    write_table(("rank", "score", "clip", "seconds of the take"), ranked, fold=("clip",))
 
 
 def _write_captions(captions: CaptionHits) -> None:

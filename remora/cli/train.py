@@ -96,6 +96,90 @@ def _further(path: Path | None) -> dict[str, Any]:
     return loaded
 
 
+MotionData = Annotated[
+    list[Path], typer.Option("--data", metavar="DIR", help="Folder of captioned clips; may be repeated.")
+]
+
+
+@app.command()
+def motionclip(
+    data: MotionData,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder; the encoder is in its weights/.")],
+    text_tower: Annotated[
+        str, typer.Option("--text-tower", metavar="NAME", help="clip:FOLDER-OR-HUB-ID, or minilm; stays frozen.")
+    ] = "minilm",
+    name: Annotated[str | None, typer.Option("--name", help="Name of the encoder; default: the run folder's.")] = None,
+    width: Annotated[int, typer.Option("--width", min=8)] = 768,
+    layers: Annotated[int, typer.Option("--layers", min=1)] = 8,
+    heads: Annotated[int, typer.Option("--heads", min=1)] = 12,
+    steps: Annotated[int, typer.Option("--steps", min=1)] = 3000,
+    batch: Annotated[int, typer.Option("--batch", min=2)] = 64,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a motionclip encoder from scratch: the whole body's 272 numbers to a text tower's space."""
+    sizes = {"width": width, "layers": layers, "heads": heads}
+    _train_motion_clip(
+        data,
+        out,
+        sizes,
+        as_json,
+        text_tower=text_tower,
+        name=name or out.name,
+        steps=steps,
+        batch=batch,
+        seed=seed,
+        device=device,
+    )
+
+
+@app.command("text-tether")
+def text_tether(
+    data: MotionData,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder; the tower is in its weights/text/.")],
+    text_tower: Annotated[
+        str, typer.Option("--text-tower", metavar="NAME", help="clip:FOLDER-OR-HUB-ID: what is tuned.")
+    ],
+    tether: Annotated[float, typer.Option("--tether", min=0, help="How hard the tower is held to what it was.")] = 1.0,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Of both phases.")] = 3000,
+    tuned_steps: Annotated[
+        int, typer.Option("--tuned-steps", min=1, help="The last ones, in which text trains.")
+    ] = 900,
+    text_lr: Annotated[float, typer.Option("--text-lr", min=0, help="Learning rate of the text tower.")] = 1e-6,
+    width: Annotated[int, typer.Option("--width", min=8)] = 768,
+    layers: Annotated[int, typer.Option("--layers", min=1)] = 8,
+    heads: Annotated[int, typer.Option("--heads", min=1)] = 12,
+    batch: Annotated[int, typer.Option("--batch", min=2)] = 64,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Tune a CLIP text tower on motion, tethered to what it was; writes an ordinary transformers folder.
+
+    First a motion tower learns the frozen text space, then both train, the text slowly.
+    """
+    sizes = {"width": width, "layers": layers, "heads": heads}
+    _train_motion_clip(
+        data, out, sizes, as_json, text_tower=text_tower, name=out.name, steps=steps, tuned_steps=min(tuned_steps, steps),
+        tether=tether, text_lr=text_lr, batch=batch, seed=seed, device=device,
+    )  # fmt: skip
+
+
+def _train_motion_clip(data: list[Path], out: Path, sizes: dict[str, Any], as_json: bool, **settings: Any) -> None:
+    from encoders.motion_clip.model import MotionClipConfig
+    from encoders.motion_clip.train import MotionClipTraining, train_motion_clip
+
+    if sizes["width"] % sizes["heads"]:
+        raise RemoraError(f"--heads {sizes['heads']} do not divide --width {sizes['width']}; choose others")
+    config = MotionClipTraining(
+        data=tuple(map(str, data)), out=str(out), model=MotionClipConfig(**sizes, feed_forward=4 * sizes["width"]), **settings
+    )  # fmt: skip
+    _train(train_motion_clip, config, as_json)
+
+
 # ---- the generator: four models, in this order ------------------------------------------------------------------------
 
 Data = Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of captioned clips; may be repeated.")]

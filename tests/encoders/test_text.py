@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from encoders import TextTowerError
 from encoders.bert import load_bert
-from encoders.text import lexical_features, load_text_tower, minilm_folder
+from encoders.text import SentenceCache, lexical_features, load_text_tower, minilm_folder
 
 needs_minilm = pytest.mark.skipif(minilm_folder() is None, reason="the sentence-encoder wheel is not installed")
 
@@ -24,6 +25,24 @@ def test_minilm_vectors_are_unit_and_do_not_depend_on_the_batch() -> None:
     together, alone = tower.encode(texts), np.concatenate([tower.encode([t]) for t in texts])
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(together, alone, atol=2e-6)
+
+
+def test_known_sentences_are_not_made_again_and_old_ones_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encoders.text.CACHED", 3)
+    made: list[str] = []
+
+    def make(texts: Sequence[str]) -> np.ndarray:
+        made.extend(texts)
+        return np.array([[float(len(text))] for text in texts], np.float32).reshape(-1, 1)
+
+    cache = SentenceCache()
+    assert cache.get(["a", "bb", "a"], make).ravel().tolist() == [1, 2, 1]
+    assert cache.get(["bb", "ccc"], make).ravel().tolist() == [2, 3]
+    assert made == ["a", "bb", "ccc"]
+    cache.get(["dddd", "eeeee"], make)
+    cache.get(["ccc", "a"], make)
+    assert made == ["a", "bb", "ccc", "dddd", "eeeee", "a"]
+    assert cache.get([], make).shape == (0, 1)
 
 
 @needs_minilm

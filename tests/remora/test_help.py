@@ -18,7 +18,9 @@ COMMANDS = (
     "library tag", "library checkout", "library diff", "library restore", "library vacuum", "library compact",
     "library stats", "library verify", "library repair", "library tune", "library export", "library import",
     "train retriever", "train tokenizer", "train masked", "train residual", "train length",
-    "evaluate retrieval", "evaluate tokenizer", "evaluate generation", "generate", "edit", "create", "studio",
+    "evaluate retrieval", "evaluate classification", "evaluate localization", "evaluate babel",
+    "train motionclip", "train text-tether",
+    "evaluate tokenizer", "evaluate generation", "generate", "edit", "create", "studio",
 )  # fmt: skip
 HEAVY = ("torch", "faiss", "transformers", "scipy", "pyarrow", "duckdb", "pandas", "rich", "numpy", "pydantic")
 PROGRAM = """
