@@ -14,7 +14,6 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -206,54 +205,6 @@ def unpack_parquet(data: bytes, rows: int, name: str, schema: pa.Schema, columns
     if len(table) != rows:
         raise CorruptionError(f"{name} has {len(table)} rows, expected {rows}; verify the library")
     return table
-
-
-FRAME_BATCH = 64
-
-
-def write_frames(blocks: Iterable[bytes], out: Any) -> None:
-    """Write opaque blocks, one a row, into ``out`` as an Arrow file."""
-    import pyarrow as pa
-
-    schema = pa.schema([("frames", pa.large_binary())])
-    with pa.ipc.new_file(pa.PythonFile(out, "w"), schema) as writer:
-        for some in batched(blocks, FRAME_BATCH):
-            writer.write_batch(pa.record_batch([pa.array(some, pa.large_binary())], schema=schema))
-
-
-def batched(items: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
-    """Lists of ``size`` items, the last may be shorter."""
-    remaining = iter(items)
-    while some := list(islice(remaining, size)):
-        yield some
-
-
-def unpack_frames(data: mmap.mmap | bytes, rows: Iterable[int], name: str) -> Iterator[bytes]:
-    """The blocks of ``rows``, which ascend."""
-    import pyarrow as pa
-
-    try:
-        reader, number = pa.ipc.open_file(pa.py_buffer(data)), -1
-        column: Any = None
-        for row in rows:
-            if number != row // FRAME_BATCH:
-                number = row // FRAME_BATCH
-                column = reader.get_batch(int(number)).column(0)
-            yield bytes(column[int(row % FRAME_BATCH)].as_buffer())
-    except (pa.ArrowException, OSError, IndexError, ValueError) as error:
-        raise CorruptionError(f"{name} is damaged ({_first_line(error)}); verify the library") from error
-
-
-def count_frames(data: mmap.mmap | bytes, name: str) -> int:
-    """How many blocks there are."""
-    import pyarrow as pa
-
-    try:
-        reader = pa.ipc.open_file(pa.py_buffer(data))
-        last = reader.num_record_batches - 1
-        return FRAME_BATCH * last + reader.get_batch(last).num_rows if last >= 0 else 0
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise CorruptionError(f"{name} is damaged ({_first_line(error)}); verify the library") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -2,8 +2,8 @@
 
 - A segment never changes, so what was read of it can be kept; deletions are files of their own.
 - Every file's size is checked when it is opened, vector blocks by header and tail; a page of vectors is held
-  against its checksum, a table against its hash, when it is first read: a damaged one is an error and never an answer.
-  Frames, which may be large, are not; ``verify`` reads every byte.
+  against its checksum, a block of frames likewise, a table against its hash, when it is first read: a damaged one is an error
+  and never an answer. ``verify`` reads every byte.
 - Readers in several threads share a store: what is kept of a segment is only added to, or changed under a lock.
 """
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from db import ids, schema, segment
+from db import frames, ids, schema, segment
 from db import manifest as manifests
 from db.errors import CorruptionError, LibraryError, SnapshotExpired, WriteError
 from db.files import Files, Hold, Sink
@@ -80,6 +80,7 @@ class SegmentStore:
         self._sound: dict[str, NDArray[np.bool_]] = {}  # pages of vector blocks whose checksum was found right
         self._hashed: set[str] = set()  # tables whose hash was found right
         self._sized: set[str] = set()  # files whose size was found right
+        self._frame_tables: dict[str, frames.Frames] = {}
         self._id_indexes: dict[str, ids.IdIndex] = {}
         self._bad_indexes: set[str] = set()  # files of indexes that were named as missing or damaged
         self._lock = threading.Lock()
@@ -96,7 +97,7 @@ class SegmentStore:
             "captions.parquet": lambda name, out: segment.write_parquet(
                 content.said, schema.caption_schema(), captions, name, out
             ),
-            "frames.arrow": lambda _, out: segment.write_frames(content.frames, out),
+            frames.FILE: partial(_write_given, frames.pack(content.frames)),
             ids.FILE: partial(_write_given, [ids.IdIndex.of(content.ids).pack()]),
         }
         for space in spaces:
@@ -331,16 +332,17 @@ class SegmentStore:
         return view
 
     def frames(self, entry: SegmentEntry, rows: NDArray[np.int64]) -> Iterator[bytes]:
-        """The opaque blocks of rows, one by one, from a file that was held against its hash."""
-        name = self.path(entry, "frames.arrow")
-        data, full = self.map(entry, "frames.arrow"), str(self._files.root / name)
-        if name not in self._hashed and segment.digest(data) != entry.file("frames.arrow").blake2b:
-            raise CorruptionError(f"{full} is damaged: its content does not fit its hash; {REMEDY}")
-        self._hashed.add(name)
-        yield from segment.unpack_frames(data, rows, full)
+        """The opaque blocks of rows, one by one."""
+        table = self._frames(entry)
+        return (table.block(row) for row in rows.tolist())
 
     def frame(self, entry: SegmentEntry, row: int) -> bytes:
         """The opaque block of a row."""
-        name = str(self._files.root / self.path(entry, "frames.arrow"))
-        (block,) = segment.unpack_frames(self.map(entry, "frames.arrow"), [row], name)
-        return block
+        return self._frames(entry).block(row)
+
+    def _frames(self, entry: SegmentEntry) -> frames.Frames:
+        """The table of a segment's frames."""
+        if entry.id not in self._frame_tables:
+            name = str(self._files.root / self.path(entry, frames.FILE))
+            self._frame_tables[entry.id] = frames.Frames(self.map(entry, frames.FILE), entry.rows, name)
+        return self._frame_tables[entry.id]

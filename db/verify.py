@@ -149,7 +149,7 @@ def _check_rows(manifest: Manifest, store: SegmentStore) -> list[str]:
 
 
 def _check_captions_and_frames(entry: SegmentEntry, store: SegmentStore) -> list[str]:
-    """Captions stand in the order of their clips and name them; there is a block of frames for every row."""
+    """Captions stand in the order of their clips and name them; there is a sound block of frames for every row."""
     problems = []
     said = store.table(entry, "captions", ["row", "clip_id"])
     owners = np.asarray(said["row"].to_numpy(), np.int64)
@@ -157,9 +157,8 @@ def _check_captions_and_frames(entry: SegmentEntry, store: SegmentStore) -> list
         problems.append(f"segments/{entry.id}/captions.parquet: its rows do not follow those of the clips")
     elif (store.clip_ids(entry)[owners] != np.array(said["clip_id"].to_pylist(), object)).any():
         problems.append(f"segments/{entry.id}/captions.parquet: a caption names another clip than its row does")
-    frames = segment.count_frames(store.map(entry, "frames.arrow"), store.path(entry, "frames.arrow"))
-    if frames != entry.rows:
-        problems.append(f"segments/{entry.id}/frames.arrow: has {frames} blocks, expected {entry.rows}")
+    for _ in store.frames(entry, np.arange(entry.rows)):
+        pass  # each is held against its checksum
     return problems
 
 

@@ -178,7 +178,7 @@ def test_all_rows_deleted_meanwhile_leave_no_segment(library: Library) -> None:
     assert library.verify().problems == ()
 
 
-@pytest.mark.parametrize("kind", ["rows.parquet", "captions.parquet", "v-9fc6563d.vec", "frames.arrow"])
+@pytest.mark.parametrize("kind", ["rows.parquet", "captions.parquet", "v-9fc6563d.vec", "frames.bin"])
 def test_damage_is_not_copied_under_a_new_hash(library: Library, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     path = library.path / "segments" / segments(library)[2].id / kind
     data = bytearray(path.read_bytes())

@@ -149,7 +149,7 @@ def test_every_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
     assert Library.open(library.path).verify().ok
 
 
-@pytest.mark.parametrize("kind", ["rows.parquet", "captions.parquet", ".vec", "frames.arrow", ".del"])
+@pytest.mark.parametrize("kind", ["rows.parquet", "captions.parquet", ".vec", "frames.bin", ".del"])
 @pytest.mark.parametrize("keep", [0.0, 0.4, 0.97])
 def test_cut_files_are_named_never_answered_from(tmp_path: Path, kind: str, keep: float) -> None:
     library = make(tmp_path / "lib", *range(8))

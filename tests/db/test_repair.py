@@ -66,7 +66,7 @@ def test_a_damaged_newest_manifest_is_rolled_back(library: Library) -> None:
 
 
 @pytest.mark.parametrize("harm", ["cut", "missing", "flipped"])
-@pytest.mark.parametrize("file", ["rows.parquet", "captions.parquet", "frames.arrow", "ids.bin", ".vec"])
+@pytest.mark.parametrize("file", ["rows.parquet", "captions.parquet", "frames.bin", "ids.bin", ".vec"])
 def test_a_damaged_segment_is_rolled_back_and_kept(library: Library, file: str, harm: str) -> None:
     path = next(p for p in segment(library, 3).iterdir() if p.name.endswith(file))
     name = path.parent.name
@@ -96,7 +96,7 @@ def test_a_damaged_segment_is_rolled_back_and_kept(library: Library, file: str, 
 
 
 def test_all_versions_on_a_damaged_segment_are_bad(library: Library) -> None:
-    path = segment(library, 2) / "frames.arrow"
+    path = segment(library, 2) / "frames.bin"
     flip(path)
     report = Library.open(library.path).repair(rollback=True)
     assert (report.good, report.lost) == (1, (2, 3))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -61,6 +60,17 @@ def block(data: bytes, space: dict[str, Any], segment: str, rows: int) -> np.nda
     return np.frombuffer(data[4096:end], number).reshape(rows, -1)[:, : space["dim"]]
 
 
+def blocks(data: bytes) -> list[bytes]:
+    """The blocks of a file of frames."""
+    rows, at, check, zero, magic = struct.unpack("<QQII8s", data[-32:])
+    assert (data[:8], magic, zero, len(data)) == (b"RMRAFRM1", b"RMRAFRM1", 0, at + 16 * rows + 32)
+    assert zlib.crc32(data[at:-32]) == check
+    table = [struct.unpack_from("<QII", data, at + 16 * row) for row in range(rows)]
+    found = [data[begin:end] for begin, (end, _, _) in zip([8, *(end for end, _, _ in table)], table, strict=False)]
+    assert [zlib.crc32(block) for block in found] == [check for _, check, _ in table]
+    return found
+
+
 def places(data: bytes) -> dict[bytes, int]:
     """Row of every hash of an id."""
     rows, check = struct.unpack("<QI", data[8:20])
@@ -105,7 +115,7 @@ def test_the_page_is_enough_to_read_a_library(library: Library) -> None:
         }
         assert (len(ids), len(said), int((~gone).sum())) == (entry["rows"], entry["captions"], entry["live"])
         assert [ids[row] for row in said["row"].to_pylist()] == said["clip_id"].to_pylist()
-        frames = pa.ipc.open_file(folder / "frames.arrow").read_all()["frames"].to_pylist()
+        frames = blocks((folder / "frames.bin").read_bytes())
         for space in body["spaces"]:
             listed = [space[key] for key in ("fingerprint", "part", "role", "metric", "dim", "dtype", "rows_of")]
             assert space["key"] == hashlib.blake2b(json.dumps(listed).encode(), digest_size=4).hexdigest()
