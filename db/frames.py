@@ -20,13 +20,13 @@ from db.errors import CorruptionError
 if TYPE_CHECKING:
     import mmap
 
-FILE = "frames.bin"
+FRAMES_FILE = "frames.bin"
 MAGIC = b"RMRAFRM1"
 _ENTRY = np.dtype([("end", "<u8"), ("check", "<u4"), ("zero", "<u4")])
 _TAIL = struct.Struct("<QQII8s")  # rows, where the table begins, its CRC-32, zero, magic
 
 
-def pack(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def pack_frames(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The file of ``blocks``, piece by piece."""
     yield MAGIC
     end, table = len(MAGIC), []
@@ -58,7 +58,7 @@ class Frames:
 
     def block(self, row: int) -> bytes:
         """The block of a row."""
-        found = self._data[self._ends[row] : self._ends[row + 1]]
+        found: bytes = self._data[self._ends[row] : self._ends[row + 1]]
         if zlib.crc32(found) != self._checks[row]:
             raise CorruptionError(f"{self._name}: the frames of row {row} are damaged; verify the library")
         return found

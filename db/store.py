@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from db import frames, ids, schema, segment
+from db import ids, schema, segment
 from db import manifest as manifests
 from db.errors import CorruptionError, LibraryError, SnapshotExpired, WriteError
 from db.files import Files, Hold, Sink
+from db.frames import FRAMES_FILE, Frames, pack_frames
 from db.manifest import FileEntry, IndexEntry, Manifest, SegmentEntry
 from db.space import Space
 
@@ -80,7 +81,7 @@ class SegmentStore:
         self._sound: dict[str, NDArray[np.bool_]] = {}  # pages of vector blocks whose checksum was found right
         self._hashed: set[str] = set()  # tables whose hash was found right
         self._sized: set[str] = set()  # files whose size was found right
-        self._frame_tables: dict[str, frames.Frames] = {}
+        self._frame_tables: dict[str, Frames] = {}
         self._id_indexes: dict[str, ids.IdIndex] = {}
         self._bad_indexes: set[str] = set()  # files of indexes that were named as missing or damaged
         self._lock = threading.Lock()
@@ -97,7 +98,7 @@ class SegmentStore:
             "captions.parquet": lambda name, out: segment.write_parquet(
                 content.said, schema.caption_schema(), captions, name, out
             ),
-            frames.FILE: partial(_write_given, frames.pack(content.frames)),
+            FRAMES_FILE: partial(_write_given, pack_frames(content.frames)),
             ids.FILE: partial(_write_given, [ids.IdIndex.of(content.ids).pack()]),
         }
         for space in spaces:
@@ -340,9 +341,9 @@ class SegmentStore:
         """The opaque block of a row."""
         return self._frames(entry).block(row)
 
-    def _frames(self, entry: SegmentEntry) -> frames.Frames:
+    def _frames(self, entry: SegmentEntry) -> Frames:
         """The table of a segment's frames."""
         if entry.id not in self._frame_tables:
-            name = str(self._files.root / self.path(entry, frames.FILE))
-            self._frame_tables[entry.id] = frames.Frames(self.map(entry, frames.FILE), entry.rows, name)
+            name = str(self._files.root / self.path(entry, FRAMES_FILE))
+            self._frame_tables[entry.id] = Frames(self.map(entry, FRAMES_FILE), entry.rows, name)
         return self._frame_tables[entry.id]

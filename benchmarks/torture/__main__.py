@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import platform
 import shutil
 import sys
@@ -31,7 +32,7 @@ PARTS: dict[str, Callable[[Path, argparse.Namespace], Outcome]] = {
     "mutants": lambda folder, given: power.mutants(folder),
     "full": lambda folder, given: media.full(folder),
     "read-only": lambda folder, given: media.read_only(folder),
-    "rot": lambda folder, given: media.rot(folder, seed=given.seed),
+    "rot": lambda folder, given: media.rot(folder, flips=given.flips, seed=given.seed),
 }
 
 
@@ -51,10 +52,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seconds", type=float, default=120, help="how long processes are killed at random")
     parser.add_argument("--cuts", type=int, default=4, help="power cuts at each moment")
+    parser.add_argument("--flips", type=int, default=12, help="bits flipped, or cuts made, in each file")
     parser.add_argument("--every", type=int, default=1, help="only every n-th call of a change")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the outcomes here, too")
     given = parser.parse_args(argv)
+    logging.disable(logging.WARNING)  # the store names each damaged file, as it should
     outcomes = []
     for part in given.parts:
         folder = Path(tempfile.mkdtemp(prefix=f"torture-{part}-"))
