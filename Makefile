@@ -1,4 +1,5 @@
 # make demo    install, then see it work          make test    install, then run the tests
+# make torture the store under kills, faults and power cuts
 # make check   lint, types, import contracts      make bench   speed and memory          make train   the shipped weights
 # Variants: GPU=1 (CUDA torch and faiss-gpu, until GPU=0), PYTHON=python3.12, TORCH_INDEX=URL (an extra index, for torch only).
 
@@ -19,7 +20,7 @@ OUT ?= out
 
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test check bench bench-store train clean
+.PHONY: install demo test check bench bench-store torture train clean
 
 install: $(STAMP)
 
@@ -71,6 +72,9 @@ bench: install
 bench-store: install
 	$(BIN)/python -m benchmarks.store --json $(OUT)/store.json --table docs/store.md \
 		$(if $(PEERS),--peers-python $(PEERS)/bin/python)
+
+torture: install
+	$(BIN)/python -m benchmarks.torture --json $(OUT)/torture.json
 
 TOKENS = --data $(DATA)/actions --wordings $(DATA)/texts --tokenizer runs/generator/tokenizer/weights
 train: install

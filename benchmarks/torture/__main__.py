@@ -25,7 +25,7 @@ from benchmarks.torture import boundaries, crowd, media, power
 from benchmarks.torture.crowd import Outcome
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], Outcome]] = {
-    "crowd": lambda folder, given: crowd.crowd(folder, seconds=given.seconds, seed=given.seed),
+    "crowd": lambda folder, given: crowd.crowd(folder, kills=given.kills, seed=given.seed),
     "killed": lambda folder, given: boundaries.killed(folder, every=given.every),
     "failing": lambda folder, given: boundaries.failing(folder, every=given.every),
     "power": lambda folder, given: power.power(folder, seeds=given.cuts, every=given.every),
@@ -50,7 +50,7 @@ def table(outcomes: list[Outcome]) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.torture", description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--seconds", type=float, default=120, help="how long processes are killed at random")
+    parser.add_argument("--kills", type=int, default=300, help="processes killed at random times")
     parser.add_argument("--cuts", type=int, default=4, help="power cuts at each moment")
     parser.add_argument("--flips", type=int, default=12, help="bits flipped, or cuts made, in each file")
     parser.add_argument("--every", type=int, default=1, help="only every n-th call of a change")

@@ -20,7 +20,7 @@ from typing import Any
 
 import db.vacuum
 from benchmarks.torture.world import create, pair, put, values_of, violations
-from db import CommitUncertain, ConflictError, Library, LibraryError, RequestError
+from db import ConflictError, Library, LibraryError
 
 KEYS = 5  # pairs a writer has of its own
 DAY_S = 86_400.0
@@ -122,8 +122,8 @@ def read(path: Path, log_path: Path, seed: int) -> None:
             log.write("read", -1, [f"{type(error).__name__}: {error}"])
 
 
-def crowd(folder: Path, *, seconds: float, writers: int = 3, readers: int = 2, seed: int = 0) -> Outcome:
-    """Let writers and readers work for some seconds and kill one every little while."""
+def crowd(folder: Path, *, kills: int, writers: int = 3, readers: int = 2, seed: int = 0) -> Outcome:
+    """Let writers and readers work, and kill one every little while, so many times."""
     path, chance = folder / "crowd", random.Random(seed)
     create(path)
     context = multiprocessing.get_context("forkserver")
@@ -132,9 +132,9 @@ def crowd(folder: Path, *, seconds: float, writers: int = 3, readers: int = 2, s
         f"r{i}": folder / f"r{i}.log" for i in range(readers)
     }
     working: dict[str, BaseProcess] = {}
-    kills, until = 0, time.monotonic() + seconds
+    done = 0
     try:
-        while time.monotonic() < until:
+        while done < kills:
             for name, log in logs.items():
                 process = working.get(name)
                 if process is None or not process.is_alive():
@@ -142,18 +142,20 @@ def crowd(folder: Path, *, seconds: float, writers: int = 3, readers: int = 2, s
                     target, given = (write, arguments) if name[0] == "w" else (read, (path, log, arguments[3]))
                     working[name] = context.Process(target=target, args=given, daemon=True)
                     working[name].start()
+            while not done and not all(entries(log) for log in logs.values()):
+                time.sleep(0.05)  # the first time, until all have begun
             time.sleep(chance.uniform(0.0, 0.5))
             name = chance.choice([*logs, *(n for n in logs if n[0] == "w")])
             process = working[name]
             if process.is_alive():
                 process.kill()
-                kills += 1
+                done += 1
             process.join(20)
     finally:
         for process in working.values():
             process.kill()
             process.join(20)
-    return judge(path, logs, kills)
+    return judge(path, logs, done)
 
 
 def judge(path: Path, logs: dict[str, Path], kills: int) -> Outcome:
@@ -206,8 +208,3 @@ def litter(library: Library) -> list[str]:
     }  # fmt: skip
     left = [str(path) for path in library.path.rglob(".tmp-*")]
     return [f"left over: {name}" for name in sorted(there - needed) + left]
-
-
-def uncertain(error: LibraryError) -> bool:
-    """Whether a change that ended with ``error`` may have happened."""
-    return isinstance(error, CommitUncertain | RequestError)

@@ -145,6 +145,6 @@ class LibraryMachine(RuleBasedStateMachine):
 
 TestLibrary = LibraryMachine.TestCase
 TestLibrary.settings = settings(
-    max_examples=12, stateful_step_count=12, deadline=None, derandomize=True,
+    max_examples=8, stateful_step_count=10, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
