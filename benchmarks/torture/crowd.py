@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import random
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -65,7 +66,7 @@ def write(path: Path, log_path: Path, name: str, seed: int) -> None:
     known, log, library = entries(log_path), Log(log_path), Library.open(path)
     begun = [entry for entry in known if entry[0] == "begin"]
     done = {entry[1] for entry in known if entry[0] in ("done", "refused")}
-    turn = len(begun)
+    turn = max((int(entry[1].split("/")[1]) for entry in begun), default=0)
     for _, txn, change in begun[-1:]:
         if txn not in done:
             attempt(library, log, txn, change)
@@ -142,9 +143,8 @@ def crowd(folder: Path, *, kills: int, writers: int = 3, readers: int = 2, seed:
                     target, given = (write, arguments) if name[0] == "w" else (read, (path, log, arguments[3]))
                     working[name] = context.Process(target=target, args=given, daemon=True)
                     working[name].start()
-            while not done and not all(entries(log) for log in logs.values()):
-                time.sleep(0.05)  # the first time, until all have begun
-            time.sleep(chance.uniform(0.0, 0.5))
+            _wait_for_work(logs.values(), chance.randrange(900))
+            time.sleep(chance.uniform(0.0, 0.05))
             name = chance.choice([*logs, *(n for n in logs if n[0] == "w")])
             process = working[name]
             if process.is_alive():
@@ -156,6 +156,17 @@ def crowd(folder: Path, *, kills: int, writers: int = 3, readers: int = 2, seed:
             process.kill()
             process.join(20)
     return judge(path, logs, done)
+
+
+def _wait_for_work(logs: Iterable[Path], amount: int) -> None:
+    """Until the logs have grown by so many bytes (a change writes some 150), on a machine of whatever speed."""
+    began, until = _size(logs), time.monotonic() + 60
+    while _size(logs) < began + amount and time.monotonic() < until:
+        time.sleep(0.002)
+
+
+def _size(logs: Iterable[Path]) -> int:
+    return sum(log.stat().st_size for log in logs if log.exists())
 
 
 def judge(path: Path, logs: dict[str, Path], kills: int) -> Outcome:
