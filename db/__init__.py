@@ -18,6 +18,7 @@ from db.exchange import export_parquet, import_vectors, open_for_vectors, read_v
 from db.filters import And, Compare, Filter, In, IsNull, Like, Not, Or, Says, parse_filter
 from db.history import Diff, LibraryStats, VersionInfo
 from db.indexes import IndexSpec, index_kinds
+from db.ingest import Ingest
 from db.library import Library
 from db.manifest import IndexEntry
 from db.marks import NewIndex
@@ -51,6 +52,7 @@ __all__ = [
     "In",
     "IndexEntry",
     "IndexSpec",
+    "Ingest",
     "IsNull",
     "Library",
     "LibraryError",

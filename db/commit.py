@@ -72,6 +72,24 @@ class _Batch:
         return Content(self.ids, len(self.captions), [self.rows], [self.captions], vectors, self.frames)
 
 
+def _merged(batches: Sequence[_Batch]) -> _Batch:
+    """One batch of several; of two clips of one id the last is kept."""
+    import pyarrow as pa
+
+    last = {name: number for number, batch in enumerate(batches) for name in batch.ids}
+    kept = [b.select(np.array([last[name] == n for name in b.ids], bool)) for n, b in enumerate(batches)]
+    starts = np.cumsum([0, *(len(batch.ids) for batch in kept)])
+    said = [
+        batch.captions.set_column(0, "row", pa.array(np.asarray(batch.captions["row"].to_numpy()) + start, pa.int64()))
+        for batch, start in zip(kept, starts, strict=False)
+    ]
+    return replace(
+        batches[-1], rows=pa.concat_tables([batch.rows for batch in kept]), captions=pa.concat_tables(said),
+        vectors={name: np.concatenate([batch.vectors[name] for batch in kept]) for name in batches[-1].vectors},
+        frames=[block for batch in kept for block in batch.frames], ids=[name for batch in kept for name in batch.ids],
+    )  # fmt: skip
+
+
 class Transaction:
     """A change of a library: ``add``, ``upsert``, ``delete``, then ``commit``. Left without a commit, nothing
     happened.
@@ -122,6 +140,16 @@ class Transaction:
             frames: one opaque block a clip.
         """
         self._gather(rows, captions, vectors, frames, replace_old=True)
+
+    def __len__(self) -> int:
+        """How many clips are to be added or replaced."""
+        return len(self._batch.ids) if self._batch is not None else 0
+
+    def absorb(self, later: Sequence[Transaction]) -> None:
+        """Take in the clips that later transactions would upsert; of two of one id the last is kept."""
+        batches = [change._batch for change in (self, *later) if change._batch is not None]
+        if later and batches:
+            self._batch = _merged(batches)
 
     def delete(self, ids: Sequence[str] | None = None, *, where: str | Filter | None = None) -> None:
         """Delete clips by id (unknown ones are ignored) or by filter (looked up when the commit is made)."""

@@ -31,6 +31,7 @@ from db.errors import (
 )
 from db.files import Files, Hold
 from db.history import Diff, LibraryStats, VersionInfo, checkout, diff, stats, versions
+from db.ingest import Ingest
 from db.manifest import FORMAT, Manifest
 from db.marks import NewIndex, change_indexes, configure, restore, set_tag
 from db.publish import CommitReport
@@ -273,6 +274,10 @@ class Library:
             CorruptionError: the newest version is damaged: a commit would bury it.
         """
         return Transaction(self, txn_id=txn_id, note=note, since=self.newest_for_writing().version)
+
+    def ingest(self, note: str = "") -> Ingest:
+        """Commit many small changes in groups; see :class:`db.ingest.Ingest`."""
+        return Ingest(self, note)
 
     @property
     def tags(self) -> Mapping[str, int]:
