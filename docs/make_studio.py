@@ -83,8 +83,10 @@ def main() -> int:
     folder = Path(__file__).parent
     with serving(Settings(library=Path(sys.argv[1]))) as address, browsing() as browser:
         page = browser.new_page(viewport=SIZE, color_scheme="light")
-        page.goto(f"{address}?q={QUESTION}")
-        drawn(page)
+        page.set_default_timeout(120_000)
+        for _ in range(2):  # the first question waits for the encoder
+            page.goto(f"{address}?q={QUESTION}")
+            drawn(page)
         page.locator(".card-open").nth(0).click()
         page.wait_for_selector(".stage[data-state=ready]")
         page.get_by_label("Compare with the open clip").nth(1).click()
