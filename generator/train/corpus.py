@@ -25,7 +25,7 @@ from encoders import DualEncoder
 from encoders.text import TextTower
 from encoders.wordings import WordingBank, read_wordings, with_style
 from generator.conditions import Exemplar, Sentence, encode_sentences
-from generator.exemplars import length_score
+from generator.exemplars import Retrieval, length_score
 from generator.frames import mirror_frames
 from generator.tokenizer import Tokenizer
 from generator.train.data import balanced, read_frames
@@ -189,6 +189,31 @@ class Corpus:
             rows[rng.choice(len(rows), rng.integers(1, len(rows)), replace=False)] = False
         caption = (item.human or item.plain)[0]
         return Exemplar(item.tokens[0][0][:, : self.longest, 0], latents, self.sentences[caption].pooled, score, rows)
+
+
+def calibrated(held: Corpus) -> Retrieval:
+    """When a hit is what was asked for, and when it is unlike anything, from captions of held-out clips in the train gallery.
+
+    ``enough`` parts best (mean of both error rates) the cosine of the best hit where the class is there from that of the best
+    hit of any other class, which is what one gets where it is not. Under ``threshold`` only 1 % of those captions stay.
+    """
+    names = np.array([clip.labels.get("class_id", "") for clip in held.gallery.clips])
+    there, absent = [], []
+    for item, clip in zip(held.items, held.clips, strict=True):
+        own = clip.labels.get("class_id", "")
+        if not own:
+            continue
+        for row in (item.human or item.plain)[:1]:
+            right = names[held.neighbours[row]] == own
+            if right[0]:
+                there.append(float(held.scores[row][0]))
+            if not right.all():
+                absent.append(float(held.scores[row][~right][0]))
+    if not there or not absent:
+        return Retrieval()
+    edges = np.unique([*there, *absent])
+    good = np.array([(np.array(there) >= e).mean() + (np.array(absent) < e).mean() for e in edges])
+    return Retrieval(threshold=float(np.quantile(there, 0.01)), enough=float(edges[good.argmax()]))
 
 
 def digest(texts: Sequence[str], clips: Sequence[Clip], *fingerprints: str) -> str:

@@ -22,7 +22,7 @@ from encoders.text import load_text_tower
 from generator.conditions import Conditions, pooled_dim, stack
 from generator.masked import MaskedConfig, MaskedTransformer, draw_mask
 from generator.train.config import RunConfig
-from generator.train.corpus import Corpus, Draw
+from generator.train.corpus import Corpus, Draw, calibrated
 from generator.train.data import read_clips
 from generator.train.run import Run, draw_curves
 from generator.train.tokenizer import settings
@@ -118,6 +118,7 @@ def train_masked(config: MaskedTraining, *, progress: Progress | None = None) ->
             record = {"loss": value, "score": -scores["with"], **scores}
             if run.record(record):
                 notes = {"kind": "masked", "model": asdict(sizes), "tokenizer": fingerprint(Path(config.tokenizer)),
+                         "retrieval": asdict(calibrated(held)),
                          "text_tower": config.text_tower, "text_tower_sha256": tower.fingerprint,
                          "step": step + 1, **record, **settings(config)}  # fmt: skip
                 save_model(run.averaged, weights, notes)

@@ -325,8 +325,8 @@ def tokenizer(
     from generator.train.data import read_clips
     from generator.weights import load_tokenizer
 
-    folder = generator_folder(generator)
-    model = load_tokenizer(folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder)
+    alone = generator is not None and (Path(generator) / "model.safetensors").is_file()  # a run's weights, no generator yet
+    model = load_tokenizer(Path(str(generator)) if alone else generator_folder(generator) / "tokenizer")
     clips = read_clips([str(data)], split, tuple(source or ()))
     with waiting(f"rebuilding {len(clips)} clips", quiet=as_json):
         found = evaluate_tokenizer(model, clips, encoder=load_encoder(encoder, device=device))
