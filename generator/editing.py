@@ -113,7 +113,7 @@ def edit(
     if what.loop_s:  # the second start was only there to aim at
         tail = len(frames) + new[2] * patch
     prompt = replace(prompt, seed=seed, known=None)
-    finished = generator.finish(prompt, merged[:tail], known.astype(np.int16), result.exemplars)
+    finished = generator.finish(prompt, merged[:tail], known.astype(np.int16), result.exemplars, smoothing=0.0)
     return Edited(finished, made[0] * patch / spec.fps, min(made[1] * patch, tail) / spec.fps, parts or PARTS)
 
 

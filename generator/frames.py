@@ -195,6 +195,17 @@ def same_size(frames: Array, spec: FrameSpec) -> NDArray[np.float32]:
     return out
 
 
+def smoothed(frames: Array, spec: FrameSpec, deviation: float) -> NDArray[np.float32]:
+    """Rows [T, C] under a Gaussian of ``deviation`` frames, contacts as they are; the net path and turn stay."""
+    from scipy.ndimage import gaussian_filter1d
+
+    out = np.array(frames, np.float32)
+    if deviation > 0:
+        body = slice(0, spec.contacts.start)
+        out[:, body] = gaussian_filter1d(out[:, body], deviation, axis=0, mode="nearest")
+    return out
+
+
 def mirror_frames(frames: Array, spec: FrameSpec) -> NDArray[np.float32]:
     """Left and right exchanged, [..., C]; its own inverse."""
     permutation, signs = spec.mirror

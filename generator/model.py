@@ -19,7 +19,7 @@ from encoders.text import TextTower, load_text_tower
 from generator.conditions import Exemplar, Sentence, encode_sentences, stack
 from generator.errors import GeneratorError
 from generator.exemplars import ExemplarClip, Retrieval, chosen
-from generator.frames import clip_to_frames, frames_to_joints, same_size
+from generator.frames import clip_to_frames, frames_to_joints, same_size, smoothed
 from generator.length import LengthConfig, LengthEstimator, quantile
 from generator.masked import MaskedConfig, MaskedTransformer
 from generator.residual import ResidualConfig, ResidualTransformer
@@ -29,6 +29,7 @@ from generator.weights import check_fingerprint, fingerprint, from_json, load_mo
 from motion import Caption, Clip, Source
 
 SHORTEST_S, LONGEST_S = 1.0, 9.8  # seconds: what the models have seen
+SMOOTHING = 1.5  # frames, deviation: first-level tokens meet with a jolt
 DEFAULT_GENERATOR = "rag-masked-small"
 _SHIPPED = Path(__file__).parent / "weights"
 
@@ -141,14 +142,17 @@ class Generator:
         tokens: NDArray[np.int16],
         used: tuple[ExemplarClip, ...] = (),
         estimate: tuple[float, float, float] | None = None,
+        *,
+        smoothing: float = SMOOTHING,
     ) -> Generated:
-        """Frames [T, C] as a clip: reference bones, path summed up, feet cleaned."""
+        """Frames [T, C] as a clip: smoothed over time, reference bones, path summed up, feet cleaned; ``raw`` as decoded."""
         from motion.feet import clean_feet
 
         frames = frames.copy()
         frames[:, self.spec.contacts] = frames[:, self.spec.contacts].clip(0, 1)
         raw = frames_to_joints(same_size(frames, self.spec), self.spec)
-        joints = clean_feet(raw, self.spec.skeleton, self.spec.fps, frames[:, self.spec.contacts])
+        joints = frames_to_joints(same_size(smoothed(frames, self.spec, smoothing), self.spec), self.spec)
+        joints = clean_feet(joints, self.spec.skeleton, self.spec.fps, frames[:, self.spec.contacts])
         clip = Clip(
             joints=joints,
             skeleton=self.spec.skeleton,

@@ -36,6 +36,7 @@ class Sampling:
     top_p: float = 0.9
     noise: float = 2.0  # Gumbel noise on the confidence that decides what stays, falling to 0
     remask: bool = False  # tokens kept in earlier steps may be given up again
+    levels: int = 1  # drawn, of 6: finer ones help only where their transformer knows better than chance
     residual_temperature: float = 0.6
     residual_scale: float = 1.5  # text guidance of the finer levels
     guidance: Guidance = field(default_factory=Guidance)
@@ -45,6 +46,8 @@ class Sampling:
             raise GeneratorError(f"steps is {self.steps}; give a number from 1 to 200 (4 to 18 are usual)")
         if not (0 <= self.temperature <= 10 and 0 <= self.residual_temperature <= 10):
             raise GeneratorError(f"temperature is {self.temperature}; give a number from 0 to 10")
+        if self.levels < 1:
+            raise GeneratorError(f"levels is {self.levels}; give a number of 1 or more")
         if not 0 < self.top_p <= 1:
             raise GeneratorError(f"top-p is {self.top_p}; give a number above 0 and up to 1")
 
@@ -124,8 +127,8 @@ def sample_finer_levels(
 ) -> Tensor:
     """Ids [B, R, N, levels] with ``first`` [B, R, N] as level 0; known ones of ``known`` are kept."""
     model.eval()
-    levels = tokenizer.config.levels
-    ids = torch.full(known.shape, UNKNOWN, dtype=torch.long, device=known.device)
+    levels = min(tokenizer.config.levels, sampling.levels)
+    ids = known.clone()
     ids[..., 0] = first
     memory = model.memory(conditions)
     blind = memory.seeing(conditions.seeing(text=False, exemplars=False))

@@ -9,7 +9,7 @@ from generator import Edit, ExemplarClip, Generator, GeneratorError, Sampling, e
 from generator.frames import clip_to_frames
 from motion import PARTS, Clip
 
-QUICK = Sampling(steps=3)
+QUICK = Sampling(steps=3, levels=6)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from generator.guidance import BOTH, NONE, TEXT, combine
 from generator.sampling import cut, gumbel, pick
 
 TEXTS = ["a person waves", "somebody walks forward slowly and then sits down", "a jump"]
-QUICK = Sampling(steps=4)
+QUICK = Sampling(steps=4, levels=6)
 
 
 def tokens(generator: Generator, prompts: list[Prompt], sampling: Sampling = QUICK) -> list[np.ndarray]:
@@ -113,7 +113,7 @@ def test_seeds_make_other_motions_and_none_is_argmax(generator: Generator) -> No
     prompt = Prompt(TEXTS[0], seconds=2.0, seed=1)
     same, other = tokens(generator, [prompt, replace(prompt, seed=2)])
     assert np.array_equal(same, tokens(generator, [prompt])[0]) and (same != other).any()
-    calm = Sampling(steps=1, temperature=0, residual_temperature=0)
+    calm = Sampling(steps=1, levels=6, temperature=0, residual_temperature=0)
     assert np.array_equal(*tokens(generator, [prompt, replace(prompt, seed=2)], calm))
 
 
