@@ -35,7 +35,7 @@ class Retrieval:
     """
 
     neighbours: int = 8
-    threshold: float = 0.0
+    threshold: float = 0.3
     enough: float = 0.6
 
 

@@ -192,10 +192,10 @@ class Corpus:
 
 
 def calibrated(held: Corpus) -> Retrieval:
-    """When a hit is what was asked for, and when it is unlike anything, from captions of held-out clips in the train gallery.
+    """When a hit is what was asked for, from captions of held-out clips in the train gallery.
 
     ``enough`` parts best (mean of both error rates) the cosine of the best hit where the class is there from that of the best
-    hit of any other class, which is what one gets where it is not. Under ``threshold`` only 1 % of those captions stay.
+    hit of any other class, which is what one gets where it is not.
     """
     names = np.array([clip.labels.get("class_id", "") for clip in held.gallery.clips])
     there, absent = [], []
@@ -213,7 +213,7 @@ def calibrated(held: Corpus) -> Retrieval:
         return Retrieval()
     edges = np.unique([*there, *absent])
     good = np.array([(np.array(there) >= e).mean() + (np.array(absent) < e).mean() for e in edges])
-    return Retrieval(threshold=float(np.quantile(there, 0.01)), enough=float(edges[good.argmax()]))
+    return Retrieval(enough=float(edges[good.argmax()]))
 
 
 def digest(texts: Sequence[str], clips: Sequence[Clip], *fingerprints: str) -> str:
