@@ -325,7 +325,8 @@ def tokenizer(
     from generator.train.data import read_clips
     from generator.weights import load_tokenizer
 
-    alone = generator is not None and (Path(generator) / "model.safetensors").is_file()  # a run's weights, no generator yet
+    # A run's weights may be measured before there is a whole generator.
+    alone = generator is not None and (Path(generator) / "model.safetensors").is_file()
     model = load_tokenizer(Path(str(generator)) if alone else generator_folder(generator) / "tokenizer")
     clips = read_clips([str(data)], split, tuple(source or ()))
     with waiting(f"rebuilding {len(clips)} clips", quiet=as_json):
