@@ -131,7 +131,7 @@ def main() -> None:
     number = iter(range(10**9))
 
     def fresh(size: int) -> list[str]:  # never asked before: the cache must not help
-        return [f"{clips[i].captions[0].text} {next(number)}" for i in range(size)]
+        return [f"{clips[i % len(clips)].captions[0].text} {next(number)}" for i in range(size)]
 
     report["text"] = [
         {"batch": size, "sentences/s": size / best(lambda size=size: encoder.encode_text(fresh(size)), 3)}
