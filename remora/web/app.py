@@ -75,7 +75,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(routes.pages)  # last: the page's files take every name that is left
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _fault)
     for kind in ROOM_ERRORS:
         app.add_exception_handler(kind, _of_a_room)
     app.add_middleware(Guard, settings=settings, metrics=desk.metrics)
@@ -84,7 +83,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _of_a_room(request: Request, error: Exception) -> Response:
     known = as_studio_error(error)
-    return error_reply(known) if known is not None else _fault(request, error)
+    if known is None:
+        raise error
+    return error_reply(known)
 
 
 def _invalid(request: Request, error: Exception) -> Response:
@@ -108,9 +109,3 @@ def _http(request: Request, error: Exception) -> Response:
         return answer
     code = CODES.get(error.status_code, "request")
     return error_reply(StudioError(error.status_code, code, str(error.detail)[:500]))
-
-
-def _fault(request: Request, error: Exception) -> Response:
-    """A fault of our own: its traceback is for the terminal, not for the answer."""
-    text = f"{type(error).__name__}: a fault of this studio; the terminal it runs in shows where"
-    return error_reply(StudioError(500, "fault", text))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import math
 import time
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -60,12 +61,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begin, status, method = time.perf_counter(), 500, scope["method"]
+        begin, status, method, started = time.perf_counter(), 500, scope["method"], False
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started = message["status"], True
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers[name] = value
@@ -79,6 +80,11 @@ class Guard:
                 await early(scope, receive, sending)
             else:
                 await self._app(scope, self._bounded(scope, receive), sending)
+        except Exception as error:  # a fault of our own: its traceback is for the terminal, not for the answer
+            logging.getLogger("uvicorn.error").exception("fault in %s %s", method, scope["path"])
+            if not started:
+                text = f"{type(error).__name__}: a fault of this studio; the terminal it runs in shows where"
+                await error_reply(StudioError(500, "fault", text))(scope, receive, sending)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.request(route, method, status, time.perf_counter() - begin)
