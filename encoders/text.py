@@ -78,6 +78,26 @@ def lexical_features(texts: Sequence[str]) -> NDArray[np.float32]:
     return out
 
 
+_THEN = re.compile(r"[,;]?\s+(?:and\s+)?then\s+", re.IGNORECASE)
+
+
+def sentence_inputs(
+    texts: Sequence[str], encode: Callable[[Sequence[str]], NDArray[np.float32]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sentence vectors [N, D] and cues [N, LEXICAL_DIM + D]: word groups, and the order of events.
+
+    Mean pooling blurs the order of events, so a sentence that says "then" brings the vector of its last clause minus that of
+    its first; it changes sign when the events change places, and is zero for every other sentence.
+    """
+    clauses = [_THEN.split(text) for text in texts]
+    several = [row for row, found in enumerate(clauses) if len(found) > 1]
+    ends = [clauses[row][end] for row in several for end in (-1, 0)]
+    vectors = encode([*texts, *ends])
+    order = np.zeros((len(texts), vectors.shape[1]), np.float32)
+    order[several] = vectors[len(texts) :: 2] - vectors[len(texts) + 1 :: 2]
+    return vectors[: len(texts)], np.concatenate([lexical_features(texts), order], axis=1)
+
+
 class TextTower(Protocol):
     """Sentences to vectors; frozen."""
 

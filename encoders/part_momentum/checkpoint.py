@@ -143,7 +143,7 @@ def draw_curves(out: Path) -> Path | None:
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     loss, score = figure.subplots(1, 2)
     steps = [r["step"] for r in history]
-    for axes, names in ((loss, ("loss", "parts")), (score, ("plain", "wordings", "score"))):
+    for axes, names in ((loss, ("loss", "parts")), (score, ("plain", "wordings", "styled", "captions", "score"))):
         for name in names:
             if history and name in history[0]:
                 axes.plot(steps, [r[name] for r in history], label=name)

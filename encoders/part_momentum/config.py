@@ -19,18 +19,20 @@ class ModelConfig:
     """Sizes of the towers; frames are at the rate of ``features``, a token is ``patch`` frames."""
 
     architecture: str = "part-momentum"
-    features: str = "humanml3d-263"
+    features: str = "humanml3d-137"
     parts: tuple[str, ...] = PARTS
     dim: int = 256  # D of the shared space
-    patch: int = 4  # frames a token: 0.2 s at 20 fps
-    part_width: int = 128
+    patch: int = 8  # frames a token: 0.4 s at 20 fps
+    part_width: int = 64
     part_layers: int = 2
-    body_width: int = 256
-    body_layers: int = 2
+    body_width: int = 160
+    body_layers: int = 3
     heads: int = 4
     dropout: float = 0.1
     part_dropout: float = 0.15  # a part is hidden from the whole-body head, so that no part is indispensable
     share_sides: bool = True  # left limbs are mirrored and read by the right limbs' tower
+    views: bool = False  # the body is read beside the parts, with a head of its own; else through them
+    order: bool = False  # the text side is told the order of events
     text_tower: str = "minilm"
     text_dim: int = 384
     text_hidden: int = 512
@@ -45,11 +47,11 @@ class ModelConfig:
         return json.dumps(asdict(self), indent=2, sort_keys=True)
 
 
-SMALL = ModelConfig()
+SMALL = ModelConfig(views=True, order=True)
 BASE = replace(
     SMALL, dim=512, part_width=512, part_layers=4, body_width=512, body_layers=2, share_sides=False, text_hidden=1024
 )
-WHOLE_BODY = replace(SMALL, architecture="whole-body", parts=(), body_width=280, body_layers=4, part_dropout=0.0)
+WHOLE_BODY = replace(SMALL, architecture="whole-body", parts=(), body_width=224, body_layers=3, part_dropout=0.0)
 CONFIGS = {"small": SMALL, "base": BASE, "whole-body": WHOLE_BODY}
 
 
@@ -64,17 +66,21 @@ class TrainConfig:
     wordings: str = ""  # folder with wordings.parquet and style_wordings.parquet
     synthetic: int = 800  # procedurally generated clips beside the real ones
     exclude_sources: tuple[str, ...] = ()
+    exclude_classes: tuple[str, ...] = ()
+    validation_subjects: tuple[str, ...] = ()  # persons taken from the train split to validate on
     steps: int = 1000
     batch: int = 128
     max_frames: int = 120
-    lr: float = 8e-4
+    lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 100
     momentum: float = 0.99  # of the slow copy; 0 for none
-    queue: int = 1024  # keys of the slow copy kept as negatives; 0 for none
+    queue: int = 0  # keys of the slow copy kept as negatives; 0 for none, and no momentum term
     part_weight: float = 0.5
+    view_weight: float = 0.5  # of the body and of the parts together, each held against the sentence by itself
+    hard: bool = True  # a caption with its sides or its events exchanged is one more negative
+    quirk: float = 0.1  # deviation of a constant added to the joint positions of a draw, in deviations of the feature
     key_weight: float = 0.25  # share of the momentum term in the loss
-    blend: float = 0.0  # share of captions that are the mean of two of the same clip (TMR++)
     styled: float = 0.4  # share of captions with a style phrase, where a clip has a style
     styles: bool = True  # captions that name another style are negatives within a class
     seed: int = 0
@@ -85,7 +91,7 @@ class TrainConfig:
 
 def control(config: TrainConfig) -> TrainConfig:
     """The whole-body baseline of the same data, steps and size: no parts, no momentum, same-class negatives masked."""
-    return replace(config, model=WHOLE_BODY, momentum=0.0, queue=0, part_weight=0.0, styles=False)
+    return replace(config, momentum=0.0, queue=0, part_weight=0.0, styles=False, hard=False)
 
 
 def read_config(path: Path) -> ModelConfig:

@@ -1,6 +1,7 @@
 """What training reads: clips as features, captions as frozen sentence vectors, and who must not be whose negative.
 
 - Features are computed once; mirroring, cropping, speed and noise are done on features, per draw.
+- Sentence vectors are kept beside the run folders: embedding ten thousand of them takes longer than a hundred steps.
 - A caption is drawn per clip and epoch: a human caption, the class sentence, a wording of the class, any of the last two
   with a style phrase behind it. Captions of a mirrored draw have their sides exchanged.
 - Classes are drawn with probability proportional to the square root of their size: rare ones are seen, frequent ones not lost.
@@ -9,22 +10,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
 from encoders.errors import EncoderError
 from encoders.part_momentum.loss import Labels
-from encoders.text import LEXICAL_DIM, TextTower, lexical_features
+from encoders.text import TextTower, sentence_inputs
 from encoders.wordings import WordingBank, with_style
 from motion import SMPL_22, Clip, to_smpl22
 from motion.features import FeatureSpec, joints_to_features, mirror_features
 from motion.geometry import resample, swap_sides, to_reference_bones
+from motion.synth import swap_order
 
 STYLE_SENTENCES = 16  # a class and style
 
@@ -73,23 +80,45 @@ class Sentences:
 
     index: dict[str, int] = field(default_factory=dict)
     vectors: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
-    lexical: torch.Tensor = field(default_factory=lambda: torch.zeros(0, LEXICAL_DIM))
+    cues: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     mirrored: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    reordered: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def add(self, text: str) -> int:
         """Row of ``text``, new or known."""
         return self.index.setdefault(text, len(self.index))
 
-    def encode(self, tower: TextTower) -> None:
-        """Add the side-exchanged twin of every sentence and embed them all."""
-        twins = {text: swap_sides(text) for text in list(self.index)}
-        for text, twin in list(twins.items()):
-            self.add(twin)
-            twins.setdefault(twin, text)
+    def encode(self, tower: TextTower, cache: Path | None) -> None:
+        """Add the twins of every sentence, sides or events exchanged, and embed them all."""
+        for text in list(self.index):
+            self.add(swap_sides(text))
+        for text in list(self.index):
+            self.add(swap_order(text))
         texts = list(self.index)
-        self.vectors = torch.from_numpy(tower.encode(texts))
-        self.lexical = torch.from_numpy(lexical_features(texts))
-        self.mirrored = np.array([self.index[twins[t]] for t in texts])
+        vectors, cues = sentence_inputs(texts, partial(encode_kept, tower, cache))
+        self.vectors, self.cues = torch.from_numpy(vectors), torch.from_numpy(cues)
+        self.mirrored = np.array([self.index.get(swap_sides(t), row) for row, t in enumerate(texts)])
+        self.reordered = np.array([self.index.get(swap_order(t), row) for row, t in enumerate(texts)])
+
+
+def encode_kept(tower: TextTower, cache: Path | None, texts: Sequence[str]) -> NDArray[np.float32]:
+    """``tower.encode(texts)``, with what is known already taken from ``cache`` (Parquet) and what is new added to it."""
+    if cache is None:
+        return tower.encode(texts)
+    known: dict[str, NDArray[np.float32]] = {}
+    if cache.is_file():
+        table = pq.read_table(cache)
+        rows = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+        known = dict(zip(table["text"].to_pylist(), rows, strict=True))
+    new = [text for text in dict.fromkeys(texts) if text not in known]
+    if new:
+        known |= dict(zip(new, tower.encode(new), strict=True))
+        flat = pa.array(np.concatenate(list(known.values())))
+        table = pa.table({"text": list(known), "vector": pa.FixedSizeListArray.from_arrays(flat, tower.dim)})
+        own = cache.with_suffix(f".{os.getpid()}")  # runs beside each other may write at once: either file is whole
+        pq.write_table(table, own)
+        own.replace(cache)
+    return np.stack([known[text] for text in texts])
 
 
 @dataclass(frozen=True)
@@ -116,6 +145,7 @@ class TrainingSet:
         tower: TextTower,
         bank: WordingBank,
         seed: int,
+        cache: Path | None = None,
         progress: Callable[[Iterable[Clip]], Iterable[Clip]] = lambda clips: clips,
     ) -> None:
         if not clips:
@@ -132,7 +162,7 @@ class TrainingSet:
         self._caption_styles: dict[int, int] = {}
         rng = np.random.default_rng(seed)
         self.items = [self._item(clip, self.normaliser(x), rng) for clip, x in zip(clips, raw, strict=True)]
-        self.sentences.encode(tower)
+        self.sentences.encode(tower, cache)
         self._caption_styles |= {int(self.sentences.mirrored[row]): s for row, s in self._caption_styles.items()}
         sizes = Counter(item.group[0] for item in self.items)
         weights = np.array([sizes[item.group[0]] ** -0.5 for item in self.items])
@@ -195,28 +225,24 @@ class TrainingSet:
         max_frames: int,
         augment: bool = True,
         styled: float = 0.4,
-        blend: float = 0.0,
+        quirk: float = 0.0,
     ) -> Batch:
-        """One batch: ``batch`` clips without repetition, one caption each.
+        """One batch: ``batch`` clips without repetition, one caption each; ``styled`` of those with a style name it.
 
-        A share ``styled`` of the captions of clips with a style name it, a share ``blend`` of all is the mean of two.
+        ``quirk`` is the deviation of what a draw's joints are displaced by, all along: rigs and bodies differ like that.
         """
         rows = rng.choice(len(self.items), size=min(batch, len(self.items)), replace=False, p=self.weights)
-        features, captions, partners, groups = [], [], [], []
+        features, captions, groups = [], [], []
         for row in rows:
             item = self.items[row]
             mirror = augment and rng.random() < 0.5
             x = mirror_features(item.features, self.spec) if mirror else item.features
-            features.append(vary(x, rng, self, max_frames) if augment else x[:max_frames])
+            features.append(vary(x, rng, self, max_frames, quirk) if augment else x[:max_frames])
             pool = self._pool(item, rng, styled)
-            pair = np.array([pool[rng.integers(len(pool))]] * 2)
-            if rng.random() < blend:
-                pair[1] = pool[rng.integers(len(pool))]
-            caption, partner = self.sentences.mirrored[pair] if mirror else pair
-            captions.append(int(caption))
-            partners.append(int(partner))
+            caption = pool[rng.integers(len(pool))]
+            captions.append(int(self.sentences.mirrored[caption]) if mirror else caption)
             groups.append(item.group[int(mirror)])
-        return self._collate([self.items[r] for r in rows], features, (captions, partners), groups)
+        return self._collate([self.items[r] for r in rows], features, captions, groups)
 
     def _pool(self, item: Item, rng: np.random.Generator, styled: float) -> tuple[int, ...]:
         """The sentences this draw is told by: human ones, styled ones, the class sentence alone, or all its wordings."""
@@ -230,32 +256,47 @@ class TrainingSet:
         self,
         items: Sequence[Item],
         features: Sequence[NDArray[np.float32]],
-        captions: tuple[Sequence[int], Sequence[int]],
+        captions: Sequence[int],
         groups: Sequence[int],
     ) -> Batch:
         x, mask = pad(features)
-        first, second = (torch.tensor(rows) for rows in captions)
-        lexical = (self.sentences.lexical[first] + self.sentences.lexical[second]) / 2
-        sentence = self.sentences.vectors[first] + self.sentences.vectors[second]
+        said = torch.tensor(captions)
+        cues = self.sentences.cues[said]
         labels = Labels(
             family=torch.tensor([i.family for i in items]),
             group=torch.tensor(groups),
             motion_style=torch.tensor([i.style for i in items]),
-            caption_style=torch.tensor([self._caption_styles.get(c, 0) for c in captions[0]]),
-            sentence=torch.nn.functional.normalize(sentence, dim=-1),
-            sides=self.sentences.lexical[first][:, :2] > 0,
+            caption_style=torch.tensor([self._caption_styles.get(c, 0) for c in captions]),
+            sentence=self.sentences.vectors[said],
+            sides=cues[:, :2] > 0,
         )
-        return Batch(x, mask, labels, lexical)
+        return Batch(x, mask, labels, cues, *self._hard(captions))
+
+    def _hard(self, captions: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Which items have a caption that is wrong by its side or its order alone, and that caption's vector and cues."""
+        own = np.asarray(captions)
+        twins = np.where(
+            self.sentences.reordered[own] != own, self.sentences.reordered[own], self.sentences.mirrored[own]
+        )
+        rows = np.flatnonzero(twins != own)
+        picked = torch.from_numpy(twins[rows])
+        return torch.from_numpy(rows), self.sentences.vectors[picked], self.sentences.cues[picked]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``features`` [B, T, C], ``mask`` [B, T], labels with the captions' sentence vectors, ``lexical`` [B, L]."""
+    """``features`` [B, T, C], ``mask`` [B, T], labels with the captions' sentence vectors, ``cues`` [B, L].
+
+    ``hard_rows`` [H] of the items have a wrong caption, ``hard_sentence`` [H, S] and ``hard_cues`` [H, L].
+    """
 
     features: torch.Tensor
     mask: torch.Tensor
     labels: Labels
-    lexical: torch.Tensor
+    cues: torch.Tensor
+    hard_rows: torch.Tensor
+    hard_sentence: torch.Tensor
+    hard_cues: torch.Tensor
 
 
 def pad(features: Sequence[NDArray[np.float32]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -274,7 +315,9 @@ def family_of(clip: Clip) -> str:
     return re.sub(r"(^|/)M(?=\d+$)", r"\1", f"{clip.source.dataset}/{clip.source.take}")
 
 
-def vary(x: NDArray[np.float32], rng: np.random.Generator, data: TrainingSet, max_frames: int) -> NDArray[np.float32]:
+def vary(
+    x: NDArray[np.float32], rng: np.random.Generator, data: TrainingSet, max_frames: int, quirk: float
+) -> NDArray[np.float32]:
     """A random crop, speed and noise of normalised features [T, C]."""
     if len(x) > 24 and rng.random() < 0.5:
         length = int(len(x) * rng.uniform(0.75, 1.0))
@@ -292,5 +335,8 @@ def vary(x: NDArray[np.float32], rng: np.random.Generator, data: TrainingSet, ma
     if len(x) > max_frames:
         start = rng.integers(len(x) - max_frames + 1)
         x = x[start : start + max_frames]
-    noise = rng.standard_normal(x.shape, dtype=np.float32) * 0.05
-    return (x + noise).astype(np.float32)
+    noise = rng.standard_normal(x.shape, dtype=np.float32) * np.float32(0.05)
+    if quirk:
+        places = data.spec.positions
+        noise[:, places] += rng.standard_normal((1, places.stop - places.start), dtype=np.float32) * np.float32(quirk)
+    return x + noise

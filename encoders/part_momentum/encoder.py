@@ -17,7 +17,7 @@ import numpy as np
 from encoders.base import Embeddings, EncoderSpec
 from encoders.errors import EncoderError, WeightsError
 from encoders.part_momentum.config import ModelConfig, read_config
-from encoders.text import TextTower, file_sha256, lexical_features, load_text_tower
+from encoders.text import TextTower, file_sha256, load_text_tower, sentence_inputs
 from motion import Clip
 
 if TYPE_CHECKING:
@@ -79,10 +79,9 @@ class PartMomentumEncoder:
         import torch
 
         tower = self._text_tower()
-        sentence = torch.from_numpy(tower.encode(texts)).to(self._device)
-        lexical = torch.from_numpy(lexical_features(texts)).to(self._device)
+        sentence, cues = (torch.from_numpy(x).to(self._device) for x in sentence_inputs(texts, tower.encode))
         with torch.inference_mode():
-            out = self._model.text(sentence, lexical)
+            out = self._model.text(sentence, cues)
         return Embeddings(out.whole.float().cpu().numpy(), out.parts.float().cpu().numpy())
 
     def _text_tower(self) -> TextTower:

@@ -11,7 +11,9 @@ Source of the idea: AIGeeksGroup/ReMoMask ``Part_TMR`` (bidirectional momentum),
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -56,11 +58,11 @@ def false_negatives(queries: Labels, keys: Labels, *, styles: bool, to_text: boo
 class Queue(nn.Module):
     """The last ``size`` momentum keys of both sides with their labels; empty at the start."""
 
-    def __init__(self, size: int, dim: int, parts: int, sentence_dim: int) -> None:
+    def __init__(self, size: int, dim: int, parts: int, views: int, sentence_dim: int) -> None:
         super().__init__()
-        self.size = size
-        for name, shape in (("motion", (1 + parts, dim)), ("text", (1 + parts, dim))):
-            self.register_buffer(name, torch.zeros(size, *shape))
+        self.size, self.parts = size, parts
+        for name, spaces in (("motion", 1 + parts + views), ("text", 1 + parts)):
+            self.register_buffer(name, torch.zeros(size, spaces, dim))
         for name in ("family", "group", "motion_style", "caption_style"):
             self.register_buffer(name, torch.full((size,), -2))
         self.register_buffer("sentence", torch.zeros(size, sentence_dim))
@@ -73,9 +75,10 @@ class Queue(nn.Module):
         n = int(self.get_buffer("filled"))
         return Labels(**{f.name: self.get_buffer(f.name)[:n] for f in fields(Labels)})
 
-    def keys(self, side: str) -> Tensor:
-        """Valid keys [N, 1 + P, D] of "motion" or "text"; entry 0 is the whole."""
-        return self.get_buffer(side)[: int(self.get_buffer("filled"))]
+    def keys(self, side: str) -> Towers:
+        """Valid keys of "motion" or "text"."""
+        kept = self.get_buffer(side)[: int(self.get_buffer("filled"))]
+        return Towers(kept[:, 0], kept[:, 1 : 1 + self.parts], kept[:, 1 + self.parts :])
 
     @torch.no_grad()
     def push(self, motion: Towers, text: Towers, labels: Labels) -> None:
@@ -83,11 +86,19 @@ class Queue(nn.Module):
         cursor, filled = self.get_buffer("cursor"), self.get_buffer("filled")
         rows = (torch.arange(len(labels), device=cursor.device) + cursor) % self.size
         for name, towers in (("motion", motion), ("text", text)):
-            self.get_buffer(name)[rows] = torch.cat([towers.whole[:, None], towers.parts], 1)
+            self.get_buffer(name)[rows] = torch.cat([towers.whole[:, None], towers.parts, towers.views], 1)
         for field in fields(Labels):
             self.get_buffer(field.name)[rows] = getattr(labels, field.name)
         cursor.copy_((cursor + len(labels)) % self.size)
         filled.copy_((filled + len(labels)).clamp(max=self.size))
+
+
+@dataclass(frozen=True)
+class Hard:
+    """Keys [H, D] that are wrong for the queries ``rows`` [H] and close to what is right."""
+
+    rows: Tensor
+    keys: Tensor
 
 
 @dataclass(frozen=True)
@@ -99,10 +110,17 @@ class Losses:
     parts: Tensor
 
 
-def info_nce(queries: Tensor, keys: Tensor, masked: Tensor, scale: Tensor) -> Tensor:
-    """Cross entropy of ``queries`` [B, D] against ``keys`` [B + K, D], target the diagonal, ``masked`` [B, B + K] left out."""
+def info_nce(queries: Tensor, keys: Tensor, masked: Tensor, scale: Tensor, hard: Hard | None = None) -> Tensor:
+    """Cross entropy of ``queries`` [B, D] against ``keys`` [B + K, D], target the diagonal, ``masked`` [B, B + K] left out.
+
+    ``hard`` brings one more key for some of the queries, each for its own query alone.
+    """
     eye = torch.eye(len(queries), masked.shape[1], dtype=torch.bool, device=masked.device)
     logits = (scale * queries @ keys.T).masked_fill(masked & ~eye, float("-inf"))
+    if hard is not None:
+        own = logits.new_full((len(queries),), float("-inf"))
+        own[hard.rows] = scale * (queries[hard.rows] * hard.keys).sum(-1)
+        logits = torch.cat([logits, own[:, None]], 1)
     return F.cross_entropy(logits, torch.arange(len(queries), device=logits.device))
 
 
@@ -122,8 +140,10 @@ def contrastive_loss(
     scale: Tensor,
     *,
     keys: Keys | None,
+    hard: tuple[Tensor, Towers] | None = None,
     key_weight: float = 0.25,
     part_weight: float = 0.5,
+    view_weight: float = 0.5,
     styles: bool = True,
 ) -> Losses:
     """Bidirectional InfoNCE on the whole and on every part.
@@ -138,20 +158,36 @@ def contrastive_loss(
         far_text = torch.cat([to_text, false_negatives(labels, old, styles=styles, to_text=True)], 1)
         far_motion = torch.cat([to_motion, false_negatives(labels, old, styles=styles, to_text=False)], 1)
 
-    def one_space(space: int) -> Tensor:
-        m, t = (side.whole if space == 0 else side.parts[:, space - 1] for side in (motion, text))
-        cost = (info_nce(m, t, to_text, scale) + info_nce(t, m, to_motion, scale)) / 2
+    def one_space(side: Callable[[Towers], Tensor], text_side: Callable[[Towers], Tensor]) -> Tensor:
+        m, t = side(motion), text_side(text)
+        near = None if hard is None else Hard(hard[0], text_side(hard[1]))
+        cost = (info_nce(m, t, to_text, scale, near) + info_nce(t, m, to_motion, scale)) / 2
         if keys is None:
             return cost
-        m_key, t_key = (side.whole if space == 0 else side.parts[:, space - 1] for side in (keys.motion, keys.text))
-        m_keys = torch.cat([m_key, keys.queue.keys("motion")[:, space]])
-        t_keys = torch.cat([t_key, keys.queue.keys("text")[:, space]])
+        m_keys = torch.cat([side(keys.motion), side(keys.queue.keys("motion"))])
+        t_keys = torch.cat([text_side(keys.text), text_side(keys.queue.keys("text"))])
         far = (info_nce(m, t_keys, far_text, scale) + info_nce(t, m_keys, far_motion, scale)) / 2
         return (1 - key_weight) * cost + key_weight * far
 
-    whole = one_space(0)
-    count = motion.parts.shape[1]
-    parts = whole.new_zeros(())
-    if count and part_weight > 0:
-        parts = torch.stack([one_space(p + 1) for p in range(count)]).mean()
-    return Losses(total=whole + part_weight * parts, whole=whole, parts=parts)
+    whole = one_space(_whole, _whole)
+    none = whole.new_zeros(())
+    parts = views = none
+    if part_weight and motion.parts.shape[1]:
+        sides = [partial(_part, part=part) for part in range(motion.parts.shape[1])]
+        parts = torch.stack([one_space(side, side) for side in sides]).mean()
+    if view_weight and motion.views.shape[1]:
+        sides = [partial(_view, view=view) for view in range(motion.views.shape[1])]
+        views = torch.stack([one_space(side, _whole) for side in sides]).mean()
+    return Losses(total=whole + part_weight * parts + view_weight * views, whole=whole, parts=parts)
+
+
+def _whole(towers: Towers) -> Tensor:
+    return towers.whole
+
+
+def _part(towers: Towers, part: int) -> Tensor:
+    return towers.parts[:, part]
+
+
+def _view(towers: Towers, view: int) -> Tensor:
+    return towers.views[:, view]

@@ -1,11 +1,12 @@
 """Towers of the part-momentum model.
 
-- One transformer a body part reads that part's columns of the features; a second, small one sees all parts together in time.
+- One transformer a body part reads that part's columns of the features; one more reads the body as a whole, beside
+  them or through them.
 - Left limbs are mirrored and read by the same weights as right limbs (``share_sides``): half the parameters, and a rare
   left-sided action is learned from its frequent right-sided twin. Side-specific output maps keep the sides apart.
 - Padding is masked everywhere and a token that is partly padding sees zeros there: an embedding depends on the clip alone.
 - Every output is L2-normalised, in training and in use.
-- Text: a linear map of the frozen sentence vector plus a small correction; parts see it through low-rank maps.
+- Text: a linear map of the frozen sentence vector and its cues plus a small correction; parts see it through low-rank maps.
 - Structure after the published part-level momentum model (AIGeeksGroup/ReMoMask, ``Part_TMR``); defects not taken over.
 """
 
@@ -22,13 +23,19 @@ from encoders.part_momentum.config import ModelConfig
 from encoders.text import LEXICAL_DIM
 from motion.features import part_columns, part_features
 
+VIEWS = 2  # of a motion with parts: the body, and the parts together
+
 
 @dataclass(frozen=True)
 class Towers:
-    """Unit vectors of one batch: ``whole`` [B, D], ``parts`` [B, P, D]."""
+    """Unit vectors of one batch: ``whole`` [B, D], ``parts`` [B, P, D], and ``views`` [B, V, D] that the whole is the mean of.
+
+    Only motion has views, and only if its configuration says so: the body, and the parts together.
+    """
 
     whole: Tensor
     parts: Tensor
+    views: Tensor
 
 
 class Block(nn.Module):
@@ -115,7 +122,12 @@ class Head(nn.Module):
 
 
 class PartTowers(nn.Module):
-    """The motion side: six part towers, a whole-body tower over their tokens, and heads."""
+    """The motion side: six part towers, a whole-body tower, and heads.
+
+    With ``views`` the body tower reads the features beside the parts, and the whole is the mean of two unit vectors: one of the
+    body, one of its parts together, each held against the sentence by itself; they err in different places. Without, the body
+    tower reads the states of the parts, and one head reads everything.
+    """
 
     signs: Tensor
 
@@ -123,8 +135,9 @@ class PartTowers(nn.Module):
         super().__init__()
         self.config = config
         self.register_buffer("signs", signs, persistent=False)  # [C] mirror signs of the feature columns
-        self.columns = {part: torch.as_tensor(c) for part, c in part_columns(part_features(config.features)).items()}
-        width, patch = config.part_width, config.patch
+        spec = part_features(config.features)
+        self.columns = {part: torch.as_tensor(c) for part, c in part_columns(spec).items()}
+        width, patch, count = config.part_width, config.patch, len(config.parts)
         self.towers = nn.ModuleDict()
         for part in config.parts:
             if self._tower_of(part) not in self.towers:
@@ -133,9 +146,13 @@ class PartTowers(nn.Module):
                     inputs, width, config.part_layers, config.heads, config.dropout
                 )
         self.part_heads = nn.ModuleDict({p: nn.Linear(width, config.dim) for p in config.parts})
-        count = len(config.parts)
-        self.body = Tower(count * width, config.body_width, config.body_layers, config.heads, config.dropout)
-        self.head = Head(count * width + config.body_width, config.dim, config.dropout)
+        inputs = spec.dim * patch if config.views else count * width
+        self.body = Tower(inputs, config.body_width, config.body_layers, config.heads, config.dropout)
+        if config.views:
+            self.parts_head = Head(count * width, config.dim, config.dropout)
+            self.body_head = Head(config.body_width, config.dim, config.dropout)
+        else:
+            self.head = Head(count * width + config.body_width, config.dim, config.dropout)
 
     def _tower_of(self, part: str) -> str:
         return part.removeprefix("left_").removeprefix("right_") if self.config.share_sides else part
@@ -160,13 +177,16 @@ class PartTowers(nn.Module):
             states.update(zip(members, state.chunk(len(members)), strict=True))
             summaries.update(zip(members, summary.chunk(len(members)), strict=True))
         keep = self._kept_parts(features)
-        together = torch.stack([states[p] for p in parts], 2) * keep[:, None, :, None]
-        token_mask = token_mask[: len(features)]
-        _, body = self.body(together.flatten(2), token_mask)
-        summary = torch.stack([summaries[p] for p in parts], 1)  # [B, P, W]
-        whole = self.head(torch.cat([(summary * keep[..., None]).flatten(1), body], dim=-1))
-        outs = torch.stack([self.part_heads[p](summaries[p]) for p in parts], 1)
-        return Towers(F.normalize(whole, dim=-1), F.normalize(outs, dim=-1))
+        together = (torch.stack([summaries[p] for p in parts], 1) * keep[..., None]).flatten(1)
+        outs = F.normalize(torch.stack([self.part_heads[p](summaries[p]) for p in parts], 1), dim=-1)
+        if self.config.views:
+            _, body = self.body(*patches(features, mask, self.config.patch))
+            views = F.normalize(torch.stack([self.body_head(body), self.parts_head(together)], 1), dim=-1)
+            return Towers(F.normalize(views.sum(1), dim=-1), outs, views)
+        tokens = torch.stack([states[p] for p in parts], 2) * keep[:, None, :, None]
+        _, body = self.body(tokens.flatten(2), token_mask[: len(features)])
+        whole = F.normalize(self.head(torch.cat([together, body], dim=-1)), dim=-1)
+        return Towers(whole, outs, outs[:, :0])
 
     def _kept_parts(self, features: Tensor) -> Tensor:
         shape = (len(features), len(self.config.parts))
@@ -190,16 +210,18 @@ class WholeBodyTower(nn.Module):
         tokens, token_mask = patches(features, mask, self.config.patch)
         _, summary = self.body(tokens, token_mask)
         whole = F.normalize(self.head(summary), dim=-1)
-        return Towers(whole, whole.new_zeros(len(whole), 0, whole.shape[-1]))
+        none = whole.new_zeros(len(whole), 0, whole.shape[-1])
+        return Towers(whole, none, none)
 
 
 class TextHead(nn.Module):
-    """The text side: frozen sentence vectors and lexical features to the shared space, whole and per part."""
+    """The text side: frozen sentence vectors and their cues to the shared space, whole and per part."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        inputs, dim, rank = config.text_dim + LEXICAL_DIM, config.dim, 32
+        self.cues = LEXICAL_DIM + config.text_dim * config.order
+        inputs, dim, rank = config.text_dim + self.cues, config.dim, 32
         self.linear = nn.Linear(inputs, dim)
         self.correction = nn.Sequential(
             nn.Linear(inputs, config.text_hidden),
@@ -212,12 +234,14 @@ class TextHead(nn.Module):
         self.part_down = nn.Parameter(torch.randn(count, dim, rank) / math.sqrt(dim))
         self.part_up = nn.Parameter(torch.randn(count, rank, dim) / math.sqrt(rank))
 
-    def forward(self, sentence: Tensor, lexical: Tensor) -> Towers:
-        """``sentence`` [B, text_dim] unit vectors, ``lexical`` [B, LEXICAL_DIM]."""
-        x = self.dropout(torch.cat([sentence * math.sqrt(self.config.text_dim), lexical], dim=-1))
+    def forward(self, sentence: Tensor, cues: Tensor) -> Towers:
+        """``sentence`` [B, text_dim] unit vectors, ``cues`` [B, LEXICAL_DIM + text_dim] as ``sentence_inputs`` gives them."""
+        words, order = cues[:, : self.cues].split([LEXICAL_DIM, self.cues - LEXICAL_DIM], dim=-1)
+        size = math.sqrt(self.config.text_dim)
+        x = self.dropout(torch.cat([sentence * size, words, order * size], dim=-1))
         y = self.linear(x) + self.correction(x)
         parts = y[:, None] + torch.einsum("bd,pdr,pre->bpe", y, self.part_down, self.part_up)
-        return Towers(F.normalize(y, dim=-1), F.normalize(parts, dim=-1))
+        return Towers(F.normalize(y, dim=-1), F.normalize(parts, dim=-1), parts[:, :0])
 
 
 class TextMotionModel(nn.Module):

@@ -1,6 +1,6 @@
 """Training of a text-motion encoder: one flat loop from folders of captioned clips to a folder of weights.
 
-- Selection is on the validation split: class retrieval with the class sentence and with held-out wordings, averaged.
+- Selection is on the validation split (``validation``).
 - The slow (momentum) copy gives the keys, in evaluation mode, and is what gets validated and saved where there is one.
 - A run folder holds configuration, history, curves and a checkpoint of safetensors and JSON; a run resumes exactly:
   batches and dropout of a step depend on seed and step alone.
@@ -14,8 +14,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,15 @@ from encoders.device import choose_device
 from encoders.errors import EncoderError
 from encoders.part_momentum.checkpoint import Checkpoint, draw_curves, write_atomically
 from encoders.part_momentum.config import TrainConfig
-from encoders.part_momentum.data import Batch, TrainingSet, clip_features, pad
-from encoders.part_momentum.encoder import length_batches
+from encoders.part_momentum.data import Batch, TrainingSet, encode_kept
 from encoders.part_momentum.loss import Keys, Queue, contrastive_loss
-from encoders.part_momentum.model import TextMotionModel, Towers
-from encoders.text import TextTower, lexical_features, load_text_tower
-from encoders.wordings import WordingBank, read_wordings
+from encoders.part_momentum.model import VIEWS, TextMotionModel, Towers
+from encoders.part_momentum.validation import Validation
+from encoders.text import load_text_tower
+from encoders.wordings import read_wordings
 from motion import Clip
 from motion.features import mirror_columns, part_features
+from motion.synth import synthesise
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +69,10 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
 
     bank = read_wordings(Path(config.wordings) if config.wordings else None)
     spec = part_features(config.model.features)
-    data = TrainingSet(training_clips(config), spec=spec, tower=tower, bank=bank, seed=config.seed)
-    validation = Validation(read_clips(config, "val"), data, bank, tower)
+    cache = out.parent / f"sentences-{tower.fingerprint[:16]}.parquet"
+    train, held_out = training_clips(config)
+    data = TrainingSet(train, spec=spec, tower=tower, bank=bank, seed=config.seed, cache=cache)
+    validation = Validation(held_out, data, bank, partial(encode_kept, tower, cache))
 
     torch.manual_seed(config.seed)
     signs = torch.from_numpy(mirror_columns(spec).signs)
@@ -76,7 +80,10 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     slow = copy.deepcopy(model).eval().requires_grad_(requires_grad=False) if config.momentum else None
     queue = None
     if slow is not None and config.queue:
-        queue = Queue(config.queue, config.model.dim, len(config.model.parts), config.model.text_dim).to(device.name)
+        parts = len(config.model.parts)
+        queue = Queue(config.queue, config.model.dim, parts, VIEWS if parts else 0, config.model.text_dim).to(
+            device.name
+        )
     optimiser = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
     scaler = torch.amp.GradScaler(enabled=device.half_precision)
     run = Checkpoint(out, model, slow, queue, optimiser)
@@ -89,7 +96,7 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     for step in range(first, config.steps):
         rng = np.random.default_rng([config.seed, step])
         torch.manual_seed(config.seed * 1_000_003 + step)
-        batch = data.draw(config.batch, rng, max_frames=config.max_frames, styled=config.styled, blend=config.blend)
+        batch = data.draw(config.batch, rng, max_frames=config.max_frames, styled=config.styled, quirk=config.quirk)
         batch = move(batch, device.name)
         for group in optimiser.param_groups:
             group["lr"] = config.lr * schedule(step, config)
@@ -102,7 +109,8 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
                 keys = Keys(*embed(slow, batch), queue)
         losses = contrastive_loss(
             as_float(motion), as_float(text), batch.labels, model.scale,
-            keys=keys, key_weight=config.key_weight, part_weight=config.part_weight, styles=config.styles,
+            keys=keys, hard=hard_negatives(model, batch) if config.hard else None, key_weight=config.key_weight,
+            part_weight=config.part_weight, view_weight=config.view_weight, styles=config.styles,
         )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
         scaler.scale(losses.total).backward()
@@ -145,20 +153,26 @@ def embed(model: TextMotionModel, batch: Batch, chunks: int = 4) -> tuple[Towers
         longest = int(lengths[rows].max())
         outs.append(model.motion(batch.features[rows, :longest], batch.mask[rows, :longest]))
     back = order.argsort()
-    motion = Towers(torch.cat([o.whole for o in outs])[back], torch.cat([o.parts for o in outs])[back])
-    text: Towers = model.text(batch.labels.sentence, batch.lexical)
+    motion = Towers(*(torch.cat(pieces)[back] for pieces in zip(*(vars(o).values() for o in outs), strict=True)))
+    text: Towers = model.text(batch.labels.sentence, batch.cues)
     return motion, text
+
+
+def hard_negatives(model: TextMotionModel, batch: Batch) -> tuple[torch.Tensor, Towers]:
+    """Rows of the batch that have a caption wrong by its side or order alone, and that caption embedded."""
+    return batch.hard_rows, as_float(model.text(batch.hard_sentence, batch.hard_cues))
 
 
 def as_float(towers: Towers) -> Towers:
     """Single precision for the loss."""
-    return Towers(towers.whole.float(), towers.parts.float())
+    return Towers(*(x.float() for x in vars(towers).values()))
 
 
 def move(batch: Batch, device: str) -> Batch:
     """The same batch on ``device``."""
     labels = type(batch.labels)(**{k: v.to(device) for k, v in vars(batch.labels).items()})
-    return Batch(batch.features.to(device), batch.mask.to(device), labels, batch.lexical.to(device))
+    moved = {k: v.to(device) for k, v in vars(batch).items() if isinstance(v, torch.Tensor)}
+    return replace(batch, labels=labels, **moved)
 
 
 def schedule(step: int, config: TrainConfig) -> float:
@@ -196,61 +210,21 @@ def read_clips(config: TrainConfig, split: str) -> list[Clip]:
     return [clip for clip in clips if clip.source.dataset not in config.exclude_sources]
 
 
-def training_clips(config: TrainConfig) -> list[Clip]:
-    """The train split and the synthetic clips."""
+def training_clips(config: TrainConfig) -> tuple[list[Clip], list[Clip]]:
+    """What is trained on (the train split and the synthetic clips) and what is validated on (the val split and persons).
+
+    A class that is left out is in neither, also not as one of two synthetic events.
+    """
     clips = read_clips(config, "train")
-    if config.synthetic:
-        from motion.synth import synthesise
+    train = [clip for clip in clips if clip.source.subject not in config.validation_subjects]
+    persons = [clip for clip in clips if clip.source.subject in config.validation_subjects]
+    train += synthesise(config.synthetic, seed=config.seed)
+    held_out = read_clips(config, "val") + persons
 
-        clips += synthesise(config.synthetic, seed=config.seed)
-    return clips
+    def trained(clip: Clip) -> bool:
+        return not set(clip.labels.get("class_id", "").split("_then_")) & set(config.exclude_classes)
 
-
-# ---- validation ----------------------------------------------------------------------------------------------------
-
-
-class Validation:
-    """Class retrieval on the validation split: mAP of class sentences, of held-out wordings, and of parts alone."""
-
-    def __init__(self, clips: Sequence[Clip], data: TrainingSet, bank: WordingBank, tower: TextTower) -> None:
-        self._features = [data.normaliser(clip_features(clip, data.spec)) for clip in clips]
-        classes = [clip.labels.get("class_id", "") for clip in clips]
-        texts = {clip.labels.get("class_id", ""): clip.labels.get("class_text", "") for clip in clips}
-        pairs = {"plain": [(c, t) for c, t in texts.items() if t]}
-        pairs["wordings"] = [(c, w) for c in texts for w in bank.held_out.get(c, ())]
-        self._queries = {}
-        for name, rows in pairs.items():
-            if rows:
-                sentences = [text for _, text in rows]
-                relevant = np.array([[own == c for own in classes] for c, _ in rows])
-                vectors = torch.from_numpy(tower.encode(sentences)), torch.from_numpy(lexical_features(sentences))
-                self._queries[name] = (*vectors, relevant)
-
-    @torch.inference_mode()
-    def score(self, model: TextMotionModel, device: str) -> dict[str, float]:
-        """MAP by kind of query; ``score`` is their mean, the criterion of selection."""
-        if not self._features or not self._queries:
-            return {"score": 0.0}
-        training = model.training
-        model.eval()
-        whole = torch.zeros(len(self._features), model.config.dim)
-        for rows in length_batches([len(x) for x in self._features], 8192):
-            x, mask = pad([self._features[i] for i in rows])
-            whole[rows] = model.motion(x.to(device), mask.to(device)).whole.float().cpu()
-        scores = {}
-        for name, (sentence, lexical, relevant) in self._queries.items():
-            queries = model.text(sentence.to(device), lexical.to(device)).whole.float().cpu()
-            scores[name] = mean_average_precision((queries @ whole.T).numpy(), relevant)
-        model.train(training)
-        return scores | {"score": sum(scores.values()) / len(scores)}
-
-
-def mean_average_precision(scores: np.ndarray[Any, Any], relevant: np.ndarray[Any, Any]) -> float:
-    """Mean over queries of average precision, ``scores`` and ``relevant`` [Q, N]."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    hit = np.take_along_axis(relevant, order, axis=1)
-    precision = hit.cumsum(1) / np.arange(1, hit.shape[1] + 1)
-    return float(((precision * hit).sum(1) / hit.sum(1)).mean())
+    return list(filter(trained, train)), list(filter(trained, held_out))
 
 
 def _write_run(config: TrainConfig, out: Path) -> None:

@@ -44,7 +44,10 @@ def retriever(
     batch: Annotated[int | None, typer.Option("--batch", min=2)] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="JSON", help="Any other field of the training configuration.")
+        Path | None,
+        typer.Option(
+            "--config", metavar="JSON", help='Any other field of the training configuration, and of its "model".'
+        ),
     ] = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -62,7 +65,9 @@ def retriever(
     )  # fmt: skip
     changes: dict[str, Any] = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None}
     try:
-        settings = replace(settings, **(_further(config) | changes))
+        further = _further(config) | changes
+        further["model"] = replace(settings.model, **further.get("model", {}))
+        settings = replace(settings, **further)
     except TypeError as error:
         raise RemoraError(f"{config}: {error}; see encoders.part_momentum.train.TrainConfig for the fields") from error
     if model == "whole-body":

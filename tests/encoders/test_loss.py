@@ -28,8 +28,10 @@ def labels(count: int, *, first: int = 0, **changes: torch.Tensor) -> Labels:
     return Labels(**(values | changes))
 
 
-def towers(count: int, parts: int = 2, dim: int = 16, seed: int = 0) -> Towers:
-    return Towers(unit(count, dim, seed=seed), unit(count, parts, dim, seed=seed + 1))
+def towers(count: int, parts: int = 2, dim: int = 16, seed: int = 0, views: int = 2) -> Towers:
+    return Towers(
+        unit(count, dim, seed=seed), unit(count, parts, dim, seed=seed + 1), unit(count, views, dim, seed=seed + 2)
+    )
 
 
 def test_same_clip_class_and_sentence_are_never_negatives() -> None:
@@ -62,23 +64,25 @@ def cost(motion: Towers, text: Towers, own: Labels, keys: Keys | None) -> float:
 
 
 def test_a_clip_in_the_queue_is_no_negative_of_itself_but_of_others() -> None:
-    motion, text = towers(1), towers(1, seed=7)
-    queue = Queue(8, 16, 2, 64)
+    motion, text = towers(1), towers(1, seed=7, views=0)
+    queue = Queue(8, 16, 2, 2, 64)
     alone = cost(motion, text, labels(1), Keys(motion, text, queue))
     assert alone == pytest.approx(0.0, abs=1e-6)  # nothing but the own pair
     queue.push(motion, text, labels(1))
     assert cost(motion, text, labels(1), Keys(motion, text, queue)) == pytest.approx(0.0, abs=1e-6)
-    queue.push(towers(3, seed=20), towers(3, seed=30), labels(3, first=40))
+    queue.push(towers(3, seed=20), towers(3, seed=30, views=0), labels(3, first=40))
     assert cost(motion, text, labels(1), Keys(motion, text, queue)) > 1e-3
 
 
 def test_the_queue_starts_empty_and_keeps_the_newest() -> None:
-    queue = Queue(6, 16, 2, 64)
+    queue = Queue(6, 16, 2, 2, 64)
     assert len(queue.labels()) == 0
     for step in range(4):
-        queue.push(towers(2, seed=step), towers(2, seed=step + 50), labels(2, first=2 * step))
+        queue.push(towers(2, seed=step), towers(2, seed=step + 50, views=0), labels(2, first=2 * step))
     assert sorted(queue.labels().family.tolist()) == [2, 3, 4, 5, 6, 7]
-    assert queue.keys("motion").shape == (6, 3, 16)
+    kept = queue.keys("motion")
+    assert (kept.whole.shape, kept.parts.shape, kept.views.shape) == ((6, 16), (6, 2, 16), (6, 2, 16))
+    torch.testing.assert_close(kept.whole[:2], towers(2, seed=3).whole)  # the newest lie over the oldest
 
 
 def test_logits_are_bounded_by_the_inverse_temperature() -> None:
@@ -91,5 +95,26 @@ def test_logits_are_bounded_by_the_inverse_temperature() -> None:
 
 def test_a_perfect_match_costs_less_than_a_shuffled_one() -> None:
     vectors = towers(8)
-    shuffled = Towers(vectors.whole.roll(1, 0), vectors.parts.roll(1, 0))
+    shuffled = Towers(*(x.roll(1, 0) for x in vars(vectors).values()))
     assert 4 * cost(vectors, vectors, labels(8), None) < cost(vectors, shuffled, labels(8), None)
+
+
+def test_a_hard_negative_counts_for_its_own_query_alone() -> None:
+    motion, text, own = towers(3), towers(3, seed=7), labels(3)
+    wrong = Towers(*(x[1:2] for x in vars(motion).values()))  # as near to the second motion as can be
+
+    def total(hard: tuple[torch.Tensor, Towers] | None) -> float:
+        return float(contrastive_loss(motion, text, own, torch.tensor(10.0), keys=None, hard=hard).total)
+
+    none = total(None)
+    assert total((torch.tensor([1]), wrong)) > none + 0.5
+    assert total(
+        (torch.tensor([], dtype=torch.long), Towers(*(x[:0] for x in vars(motion).values())))
+    ) == pytest.approx(none)
+
+
+def test_every_view_is_held_against_the_sentence() -> None:
+    vectors = towers(8)
+    shuffled = Towers(vectors.whole, vectors.parts, vectors.views.roll(1, 0))
+    same = Towers(vectors.whole, vectors.parts, vectors.whole[:, None].repeat(1, 2, 1))
+    assert cost(same, vectors, labels(8), None) < cost(shuffled, vectors, labels(8), None)

@@ -13,7 +13,14 @@ import pytest
 
 from encoders import TextTowerError
 from encoders.bert import load_bert
-from encoders.text import SentenceCache, lexical_features, load_text_tower, minilm_folder
+from encoders.text import (
+    LEXICAL_DIM,
+    SentenceCache,
+    lexical_features,
+    load_text_tower,
+    minilm_folder,
+    sentence_inputs,
+)
 
 needs_minilm = pytest.mark.skipif(minilm_folder() is None, reason="the sentence-encoder wheel is not installed")
 
@@ -101,6 +108,17 @@ def test_a_sentence_is_embedded_without_the_import_of_transformers() -> None:
         "assert not {'transformers', 'torch._dynamo'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
+@needs_minilm
+def test_the_order_of_events_changes_sign_with_them_and_is_nothing_without() -> None:
+    texts = ["walks, then sits down", "sits down, then walks", "a person walks"]
+    vectors, cues = sentence_inputs(texts, load_text_tower("minilm").encode)
+    order = cues[:, LEXICAL_DIM:]
+    np.testing.assert_allclose(order[0], -order[1], atol=2e-6)
+    assert np.linalg.norm(order[0]) > 0.5
+    assert not order[2].any()
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
 
 
 def tiny_clip(folder: Path) -> Path:

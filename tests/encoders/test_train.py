@@ -15,7 +15,8 @@ from encoders import EncoderError, WeightsError, load_encoder
 from encoders.part_momentum import data as data_module
 from encoders.part_momentum import train as train_module
 from encoders.part_momentum.config import TrainConfig
-from encoders.part_momentum.train import mean_average_precision, train_retriever
+from encoders.part_momentum.train import train_retriever
+from encoders.part_momentum.validation import mean_average_precision
 from encoders.wordings import HELD_OUT_WORDINGS, read_wordings
 from motion import Clip
 from motion.features import part_features
@@ -196,3 +197,44 @@ def test_a_take_and_its_mirror_image_are_one_family() -> None:
     assert named("M000012") == named("000012") != named("000013")
     assert named("Music_01") != named("usic_01")
     assert named("walk/M07") == named("walk/07")
+
+
+def test_sentence_vectors_are_kept_and_only_new_ones_are_embedded(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Counting(WordTower):
+        def encode(self, texts: list[str]) -> np.ndarray:
+            asked.extend(texts)
+            return super().encode(texts)
+
+    cache = tmp_path / "sentences.parquet"
+    first = data_module.encode_kept(Counting(), cache, ["a b", "c d", "a b"])
+    second = data_module.encode_kept(Counting(), cache, ["e f", "c d"])
+    assert asked == ["a b", "c d", "e f"]
+    np.testing.assert_array_equal(first, WordTower().encode(["a b", "c d", "a b"]))
+    np.testing.assert_array_equal(second, WordTower().encode(["e f", "c d"]))
+
+
+def test_hard_negatives_differ_by_side_or_order_alone() -> None:
+    clips = synthesise(60, seed=2, sequences=0.5)
+    items = data_module.TrainingSet(
+        clips, spec=part_features("humanml3d-137"), tower=WordTower(), bank=read_wordings(None), seed=0
+    )
+    texts = list(items.sentences.index)
+    batch = items.draw(40, np.random.default_rng(0), max_frames=40)
+    assert len(batch.hard_rows) > 10
+    for row, wrong in zip(batch.hard_rows, batch.hard_sentence, strict=True):
+        own = texts[int((items.sentences.vectors @ batch.labels.sentence[row]).argmax())]
+        other = texts[int((items.sentences.vectors @ wrong).argmax())]
+        words = [sorted(t.replace("left", "right").replace(",", "").split()) for t in (own, other)]
+        assert words[0] == words[1] or "clockwise" in own
+
+
+def test_persons_and_classes_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = train_module.read_clips(config(Path("unused")), "train")
+    someone, name = clips[0].source.subject, clips[1].labels["class_id"]
+    settings = config(Path("unused"), validation_subjects=(someone,), exclude_classes=(name,))
+    train, held_out = train_module.training_clips(settings)
+    assert someone not in {c.source.subject for c in train}
+    assert someone in {c.source.subject for c in held_out}
+    assert all(name not in c.labels["class_id"].split("_then_") for c in (*train, *held_out))

@@ -24,17 +24,20 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[trainer.Train
 
 
 def test_options_and_file_reach_the_trainer(remora: Remora, asked: list[trainer.TrainConfig], tmp_path: Path) -> None:
-    (tmp_path / "more.json").write_text('{"lr": 0.0005, "steps": 7}')
+    (tmp_path / "more.json").write_text('{"lr": 0.0005, "steps": 7, "model": {"patch": 4}}')
     options = ["--data", "a", "--data", "b", "--out", tmp_path / "run", "--model", "whole-body", "--steps", 9]
     report = remora("train", "retriever", *options, "--config", tmp_path / "more.json", "--seed", 3, "--json").json
     (config,) = asked
     assert (config.data, config.name, config.seed) == (("a", "b"), "run", 3)
     assert (config.lr, config.steps) == (0.0005, 9)  # an option outdoes the file
-    assert config.model.is_baseline
+    assert config.model.is_baseline and config.model.patch == 4
     assert report["best_step"] == 5 and report["weights"] == str(tmp_path / "weights")
 
 
-@pytest.mark.parametrize(("text", "word"), [('{"nosuch": 1}', "nosuch"), ("{", "JSON"), ("[1]", "object")])
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [('{"nosuch": 1}', "nosuch"), ('{"model": {"nosuch": 1}}', "nosuch"), ("{", "JSON"), ("[1]", "object")],
+)
 def test_a_configuration_that_is_none(
     remora: Remora, asked: list[trainer.TrainConfig], tmp_path: Path, text: str, word: str
 ) -> None:
