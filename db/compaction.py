@@ -78,10 +78,9 @@ def compact(library: Library, *, thorough: bool = False) -> CompactReport:
 
 def compact_after_commit(library: Library) -> None:
     """Compact if it is due; the commit before it stands whatever happens, and what happens is said aloud."""
-    if not groups(library.snapshot().manifest.segments):
-        return
     try:
-        compact(library)
+        if groups(library.snapshot().manifest.segments):
+            compact(library)
     except LibraryError as error:
         log.warning("the commit is done, but the segments could not be merged: %s", error)
 
