@@ -194,6 +194,10 @@ class Files:
         except OSError as error:
             raise self._unreadable(path, error) from error
 
+    def is_second_name(self, name: str) -> bool:
+        """Whether the bytes of a file also stand under another name."""
+        return os.stat(self.path(name)).st_nlink > 1
+
     def size(self, name: str) -> int:
         """Bytes of a file; FileNotFoundError when it is not there."""
         path = self.path(name)

@@ -15,7 +15,7 @@ def test_a_system_is_measured_and_kept_a_missing_one_says_how_to_get_it(tmp_path
     document.write_text(f"before\n{bench.BEGIN}\nold\n{bench.END}\nafter\n")
     options = [
         "--rows",
-        "1500",
+        "20000",
         "--json",
         str(tmp_path / "store.json"),
         "--work",

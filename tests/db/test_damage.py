@@ -108,8 +108,15 @@ def test_files_are_synced_before_their_names_and_the_manifest_comes_last(tmp_pat
     assert max(writes) < kinds.index("sync") < rename < link
     assert ("sync", "segments") in files.done[rename:link]
     assert ("sync", "deletes") in files.done[:link]
-    assert ("sync", "") in files.done[:link]  # the new folder's own entry
     assert files.done[-1] == ("sync", "manifests")
+
+
+def test_folders_are_synced_before_the_first_version_is_named(tmp_path: Path) -> None:
+    files = FaultyFiles(tmp_path / "lib")
+    Library.create(tmp_path / "lib", spaces=SPACES, encoder=ENCODER, files=files)
+    first = [what for what, _ in files.done].index("link")
+    folders = [i for i, (what, _) in enumerate(files.done[:first]) if what == "make"]
+    assert ("sync", "") in files.done[max(folders) : first]
 
 
 def test_reading_writes_nothing(tmp_path: Path) -> None:

@@ -89,6 +89,11 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def _pressed(page: Page, key: str) -> bool:
+    page.keyboard.press(key)
+    return True
+
+
 def query(page: Page) -> dict[str, list[str]]:
     """What the address says."""
     return parse_qs(urlsplit(page.url).query)
@@ -130,7 +135,7 @@ def test_search_play_compare_export_and_the_file_holds_the_frames(page: Page, ad
     page.get_by_label("Compare with the open clip").nth(1).click()
     page.get_by_role("heading", name="Beside").wait_for()
     assert query(page)["open"] == [best] and query(page)["ghost"] == [second]
-    assert page.locator(".viewer .why div").count() == 6
+    until(lambda: page.locator(".viewer .why div").count() == 6)
 
     page.locator(".viewer .menu summary").click()
     with page.expect_download() as waiting:
@@ -220,7 +225,8 @@ def test_it_is_used_by_the_keyboard_alone(page: Page, address: str) -> None:
     page.keyboard.press("?")
     page.get_by_role("heading", name="Keys").wait_for()
     page.keyboard.press("Escape")
-    page.keyboard.press("m")
+    page.get_by_role("heading", name="Keys").wait_for(state="hidden")
+    until(lambda: _pressed(page, "m") and "view=map" in page.url)  # the dialog says that it is closed a moment later
     page.locator(".map-plane canvas").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
