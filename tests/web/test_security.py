@@ -187,6 +187,14 @@ def npy(frames: int = 40) -> bytes:
     return out.getvalue()
 
 
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left over is this test's, whatever runs beside it."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+
 def temporary() -> set[str]:
     """What studios have left among the temporary files."""
     return {path.name for path in Path(tempfile.gettempdir()).glob("remora-*")}
