@@ -186,14 +186,15 @@ def _by_scanner(
     """Candidates by a scanner, more and more until nobody else can be among the best, ranked here."""
     found: dict[int, Ranked] = {}
     left, ask, exact_here = np.arange(len(part.queries)), max(4 * k, k + 64), 0
+    lengths = np.maximum(np.linalg.norm(part.queries.astype(np.float64), axis=1, keepdims=True), 1e-30)
+    units = (part.queries / lengths).astype(np.float32)  # half precision overflows at 65,504
     while len(left):
         count = min(ask, matching, scanner.largest)
-        scores, rows = scanner.best(part.queries[left], count, keep)
+        scores, rows = scanner.best(units[left], count, keep)
         for at, query in enumerate(left.tolist()):
-            length = max(float(np.linalg.norm(part.queries[query])), 1e-30)
-            edge = scores[at, k - 1] - 2 * scanner.error * length if count >= k else np.inf
+            edge = scores[at, k - 1] - 2 * scanner.error if count >= k else np.inf
             if count >= k and (count == matching or scores[at, -1] < edge):
-                near = _near([part], query, rows[at, : max(np.count_nonzero(scores[at] >= edge), k)], k)
+                near = rows[at, : max(np.count_nonzero(scores[at] >= edge), k)]
                 found[query] = _rank([part], query, near, k, names)
         left = np.array([query for query in left.tolist() if query not in found], np.int64)
         if count == scanner.largest and len(left):  # it can say no more; few queries ever come here

@@ -36,7 +36,7 @@ class Scanner(Protocol):
     def best(
         self, queries: NDArray[np.float32], count: int, keep: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Scores and rows [n, count] of the best for queries [n, D] among ``keep`` [N], best first."""
+        """Scores and rows [n, count] of the best for unit queries [n, D] among ``keep`` [N], best first."""
         ...
 
 
@@ -45,8 +45,10 @@ ScannerFactory = Callable[[SpaceVectors], Scanner]
 
 def probe_faiss_gpu() -> tuple[bool, str]:
     """Whether FAISS can use a graphics card here, and why (not)."""
-    import faiss
-
+    try:
+        import faiss
+    except ModuleNotFoundError:
+        return False, "FAISS is not installed"
     if not hasattr(faiss, "StandardGpuResources"):
         return False, "this FAISS is built for the CPU; make install GPU=1"
     count = faiss.get_num_gpus()
