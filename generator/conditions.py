@@ -39,7 +39,7 @@ class Exemplar:
     """
 
     ids: NDArray[np.int16]
-    latents: NDArray[np.float32]
+    latents: NDArray[np.float16]
     caption: NDArray[np.float32]
     score: float
     rows: NDArray[np.bool_]
@@ -105,7 +105,7 @@ def stack(
     k = max(1, max(len(e) for e in exemplars))
     length = max([1, *(x.latents.shape[1] for e in exemplars for x in e)])
     ids = np.zeros((batch, k, shape[0], length), np.int64)
-    latents = np.zeros((batch, k, shape[0], length, shape[1]), np.float32)
+    latents = np.zeros((batch, k, shape[0], length, shape[1]), np.float16)  # half: they are most of a batch
     mask = np.zeros((batch, k, length), bool)
     rows = np.zeros((batch, k, shape[0]), bool)
     captions = np.zeros((batch, k, len(sentences[0].pooled)), np.float32)

@@ -233,8 +233,8 @@ class Backbone(nn.Module):
 
     def _exemplars(self, c: Conditions) -> Tensor:
         b, k, _, n, _ = c.latents.shape
-        used = c.rows.to(c.latents.dtype)
-        tokens = (c.latents * used[..., None, None]).transpose(2, 3).flatten(3)  # [B, K, N, R D]
+        used = c.rows.to(c.scores.dtype)
+        tokens = (c.latents.to(c.scores.dtype) * used[..., None, None]).transpose(2, 3).flatten(3)  # [B, K, N, R D]
         tokens = self.latents(torch.cat([tokens, used[:, :, None].expand(-1, -1, n, -1)], -1))
         length = c.exemplar_mask.sum(-1)
         tokens = tokens + time_code(n, length.flatten(), self.width).view(b, k, n, -1)

@@ -65,6 +65,8 @@ def sample_tokens(
     progress: Progress | None = None,
 ) -> Tensor:
     """Ids [B, R, N, levels] that fill ``known`` [B, R, N, levels] (-1: make it), ``valid`` [B, N]; -1 where padded."""
+    if sampling.guidance.retrieval_scale == 0:
+        conditions = conditions.seeing(text=True, exemplars=False)
     draws = [torch.Generator().manual_seed(int(seed) % 2**63) for seed in seeds]
     first = sample_first_level(masked, conditions, known[..., 0], valid, draws, sampling, progress)
     return sample_finer_levels(residual, tokenizer, conditions, first, known, valid, draws, sampling, progress)

@@ -232,7 +232,7 @@ class Tokenizer(nn.Module):
                 out[row] = (found * (own >= 0)[..., None, :]).sum(-1)
         return torch.stack([out[row] for row in names], 1)
 
-    def exemplar_latents(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+    def exemplar_latents(self, ids: NDArray[np.integer]) -> NDArray[np.float16]:
         """What a transformer reads of an exemplar: first-level codes beside summed ones, [R, N, 2 D] of ids [R, N, Q].
 
         The first level by itself, since that is what may be copied; the sum, since it says what the motion really is.
@@ -240,7 +240,7 @@ class Tokenizer(nn.Module):
         with torch.inference_mode():
             own = torch.from_numpy(np.asarray(ids, np.int64))[None].to(self.mean.device)
             both = torch.cat([self.codes(own[..., :1]), self.codes(own)], -1)[0]
-            return np.asarray(both.cpu().numpy())
+            return np.asarray(both.cpu().numpy(), np.float16)
 
     @property
     def exemplar_shape(self) -> tuple[int, int]:

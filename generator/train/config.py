@@ -23,5 +23,8 @@ class RunConfig:
     ema: float = 0.99  # of the weights that are validated and saved; 0 for none
     clip_norm: float = 1.0
     eval_every: int = 200
+    minutes: float = 0.0  # of wall clock; the rate falls to its end by then, and the run ends; 0 for no limit
+    amp: bool = True  # bfloat16 on a GPU; small models are faster without
+    workers: int = 3  # processes that draw batches ahead, beside a GPU
     seed: int = 0
     device: str = "auto"

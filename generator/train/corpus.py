@@ -101,8 +101,9 @@ class Corpus:
         ]
         self.odds = balanced(self.clips)
         self._tokenizer = tokenizer
-        self._latents: dict[int, NDArray[np.float32]] = {}
+        self._latents: dict[int, NDArray[np.float16]] = {}
         self.gallery = gallery or self
+        self.spoken = spoken
         self.neighbours, self.scores = nearest(spoken, self.gallery.motion, NEIGHBOURS)
 
     def __len__(self) -> int:
@@ -128,8 +129,8 @@ class Corpus:
             styled = tuple(row(with_style(*draw)) for draw in sorted(draws))
         return human, tuple(row(s) for s in sentences), styled
 
-    def draw(self, index: int, rng: np.random.Generator, *, exemplars: int) -> Draw:
-        """One sample of item ``index`` with up to ``exemplars`` neighbours of its sentence."""
+    def draw(self, index: int, rng: np.random.Generator, *, exemplars: int, bad: float = 0.0) -> Draw:
+        """One sample of item ``index`` with up to ``exemplars`` neighbours of its sentence, see :meth:`exemplars_of`."""
         item = self.items[index]
         mirror = int(rng.random() < 0.5)
         tokens = item.tokens[mirror][rng.integers(2)]
@@ -139,7 +140,7 @@ class Corpus:
             tokens = tokens[:, start : start + length]
         row = self._pick(item, rng)
         row = int(self.mirrored[row]) if mirror else row
-        found = self.exemplars_of(row, tokens.shape[1], exemplars, rng=rng, without=item)
+        found = self.exemplars_of(row, tokens.shape[1], exemplars, rng=rng, without=item, bad=bad)
         return Draw(tokens, self.sentences[row], found)
 
     def _pick(self, item: Item, rng: np.random.Generator) -> int:
@@ -159,24 +160,39 @@ class Corpus:
         *,
         rng: np.random.Generator | None = None,
         without: Item | None = None,
+        bad: float = 0.0,
     ) -> list[Exemplar]:
         """The best ``count`` neighbours of a sentence for a motion of ``tokens`` steps; with ``rng`` among the best eight.
 
-        ``without``: whose take, mirror image and words are left out.
+        ``without``: whose take, mirror image and words are left out. ``bad``: the share of them that are any clip instead,
+        with the cosine it really has, so that a poor fit is learned to be trusted less.
         """
         if count == 0:
             return []
         pool = self.gallery.items
+
+        def allowed(i: int) -> bool:
+            return without is None or not (pool[i].family == without.family or pool[i].said & without.said)
+
         found = [
             (float(score) * length_score(pool[i].tokens[0][0].shape[1], tokens), int(i), float(score))
             for i, score in zip(self.neighbours[row], self.scores[row], strict=True)
-            if without is None or not (pool[i].family == without.family or pool[i].said & without.said)
+            if allowed(i)
         ]
         found.sort(reverse=True)
         if rng is not None:
             best = found[:8]
             found = [best[i] for i in sorted(rng.choice(len(best), min(count, len(best)), replace=False))]
+            for place in np.flatnonzero(rng.random(len(found)) < bad):
+                other = int(rng.integers(len(pool)))
+                if allowed(other):
+                    found[place] = (0.0, other, float(self.spoken[row] @ self.gallery.motion[other]))
         return [self.gallery.as_exemplar(i, score, rng=rng) for _, i, score in found[:count]]
+
+    def make_ready(self) -> None:
+        """Code vectors of all exemplars at once, before processes part."""
+        for index in range(len(self.gallery)):
+            self.gallery.as_exemplar(index, 0.0)
 
     def as_exemplar(self, index: int, score: float, *, rng: np.random.Generator | None = None) -> Exemplar:
         """An item as exemplar; in training (``rng``) parts of it are now and then left out."""

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from generator.weights import fingerprint, load_tokenizer, save_model
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int, Mapping[str, float]], None]
+Batch = tuple[Tensor, Tensor, Conditions]  # ids [B, R, N, levels], valid [B, N], conditions
 CHUNKS = 3  # parts of a batch, by length: little padding
 
 
@@ -46,6 +47,7 @@ class TokenTraining(RunConfig):
     drop_exemplars: float = 0.2
     drop_both: float = 0.05
     label_smoothing: float = 0.05
+    bad_exemplars: float = 0.15  # share of them that are any clip, with the cosine it really has
 
 
 @dataclass(frozen=True)
@@ -93,22 +95,20 @@ def train_masked(config: MaskedTraining, *, progress: Progress | None = None) ->
     log.info("%d clips, %d sentences, %d parameters, from step %d", len(train), len(train.texts),
              sum(p.numel() for p in model.parameters()), run.step)  # fmt: skip
     weights = run.out / "weights"
-    for step, rng in run.steps():
-        rows = rng.choice(len(train), config.batch, p=train.odds)
-        draws = [train.draw(int(i), rng, exemplars=int(rng.integers(1, config.exemplars + 1))) for i in rows]
-        draws.sort(key=lambda d: d.tokens.shape[1])
-        total, count = torch.zeros(()), 0.0
-        pieces = []
-        for piece in np.array_split(np.arange(len(draws)), CHUNKS):
-            ids, valid, conditions = collate([draws[i] for i in piece], shape)
-            conditions = dropped(conditions, config, rng)
-            ids, valid, conditions = ids.to(run.device.name), valid.to(run.device.name), conditions.to(run.device.name)
+    chunks = 1 if run.on_gpu else CHUNKS
+    if run.on_gpu:
+        train.make_ready()
+
+    def draw(rng: np.random.Generator) -> list[Batch]:
+        return draw_batch(train, rng, config, shape, chunks, exemplars=config.exemplars)
+
+    for step, batch in run.batches(draw):
+        losses = []
+        for piece in batch:
+            ids, valid, conditions = moved(piece, run.device.name)
             with run.half_precision():
-                loss, n = masked_loss(model, ids[..., 0], valid, conditions, config)
-            pieces.append((loss, n))
-        count = sum(n for _, n in pieces)
-        total = torch.stack([loss for loss, _ in pieces]).sum() / count
-        value = run.update(total)
+                losses.append(masked_loss(model, ids[..., 0], valid, conditions, config))
+        value = run.update(mean_loss(losses))
         if progress is not None:
             progress(step + 1, config.steps, {"loss": value})
         if run.due:
@@ -124,6 +124,40 @@ def train_masked(config: MaskedTraining, *, progress: Progress | None = None) ->
                 save_model(run.averaged, weights, notes)
     draw_curves(run.out)
     return weights
+
+
+def draw_batch(
+    corpus: Corpus,
+    rng: np.random.Generator,
+    config: TokenTraining,
+    shape: tuple[int, int],
+    chunks: int,
+    *,
+    exemplars: int,
+) -> list[Batch]:
+    """A batch in ``chunks`` of like lengths, with up to ``exemplars`` a sample; text and exemplars hidden from some."""
+    rows = rng.choice(len(corpus), config.batch, p=corpus.odds)
+    draws = []
+    for row in rows:
+        count = int(rng.integers(1, exemplars + 1)) if exemplars else 0
+        draws.append(corpus.draw(int(row), rng, exemplars=count, bad=config.bad_exemplars))
+    draws.sort(key=lambda d: d.tokens.shape[1])
+    batch = []
+    for piece in np.array_split(np.arange(len(draws)), chunks):
+        ids, valid, conditions = collate([draws[i] for i in piece], shape)
+        batch.append((ids, valid, dropped(conditions, config, rng)))
+    return batch
+
+
+def moved(piece: Batch, device: str) -> Batch:
+    """The same on ``device``."""
+    ids, valid, conditions = piece
+    return ids.to(device), valid.to(device), conditions.to(device)
+
+
+def mean_loss(losses: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Loss a token, from summed losses and counts of the pieces of a batch."""
+    return torch.stack([loss for loss, _ in losses]).sum() / torch.stack([n for _, n in losses]).sum()
 
 
 def collate(draws: list[Draw], shape: tuple[int, int]) -> tuple[Tensor, Tensor, Conditions]:
@@ -155,7 +189,7 @@ def dropped(conditions: Conditions, config: TokenTraining, rng: np.random.Genera
 
 def masked_loss(
     model: MaskedTransformer, ids: Tensor, valid: Tensor, conditions: Conditions, config: MaskedTraining
-) -> tuple[Tensor, float]:
+) -> tuple[Tensor, Tensor]:
     """Summed cross entropy of the hidden tokens of ``ids`` [B, R, N], and how many they are."""
     hidden = draw_mask(valid, ids.shape[1])
     chance = torch.rand(ids.shape, device=ids.device)
@@ -163,8 +197,13 @@ def masked_loss(
     shown = torch.where(hidden, torch.where(chance < config.random_ids, noise, model.mask_id), ids)
     shown = torch.where(~hidden & (chance < config.wrong_ids), noise, shown)
     logits = model(shown, valid, model.memory(conditions)).float()
-    loss = F.cross_entropy(logits[hidden], ids[hidden], label_smoothing=config.label_smoothing, reduction="sum")
-    return loss, float(hidden.sum())
+    return summed_loss(logits, ids, hidden, config.label_smoothing), hidden.sum()
+
+
+def summed_loss(logits: Tensor, ids: Tensor, counted: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross entropy of ``ids`` [B, R, N] where ``counted``, summed; nothing is picked out, so a GPU need not be waited for."""
+    every = F.cross_entropy(logits.flatten(0, 2), ids.flatten(), label_smoothing=smoothing, reduction="none")
+    return (every * counted.flatten()).sum()
 
 
 @torch.no_grad()

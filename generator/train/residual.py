@@ -13,14 +13,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from encoders.text import load_text_tower
 from generator.conditions import Conditions, pooled_dim
 from generator.residual import ResidualConfig, ResidualTransformer
 from generator.tokenizer import Tokenizer
 from generator.train.corpus import Corpus, Draw
-from generator.train.masked import Progress, TokenTraining, collate, dropped, read_corpora
+from generator.train.masked import (
+    CHUNKS,
+    Batch,
+    Progress,
+    TokenTraining,
+    collate,
+    draw_batch,
+    mean_loss,
+    moved,
+    read_corpora,
+    summed_loss,
+)
 from generator.train.run import Run, draw_curves
 from generator.train.tokenizer import settings
 from generator.weights import fingerprint, load_tokenizer, save_model
@@ -38,6 +48,7 @@ class ResidualTraining(TokenTraining):
     warmup: int = 100
     ema: float = 0.995
     eval_every: int = 250
+    exemplars: int = 2
     wrong_ids: float = 0.05
 
 
@@ -56,22 +67,26 @@ def train_residual(config: ResidualTraining, *, progress: Progress | None = None
     odds = (tokenizer.config.levels - levels + 1.0) / (tokenizer.config.levels - levels + 1.0).sum()
     log.info("%d clips, %d parameters, from step %d", len(train), sum(p.numel() for p in model.parameters()), run.step)
     weights = run.out / "weights"
-    for step, rng in run.steps():
-        rows = rng.choice(len(train), config.batch, p=train.odds)
-        draws = sorted((train.draw(int(i), rng, exemplars=0) for i in rows), key=lambda d: d.tokens.shape[1])
-        losses, count = [], 0.0
-        for piece in np.array_split(np.arange(len(draws)), 3):
-            ids, valid, conditions = collate([draws[i] for i in piece], shape)
-            conditions = dropped(conditions, config, rng).to(run.device.name)
-            level = torch.from_numpy(rng.choice(levels, len(ids), p=odds))
+    chunks, count = 1 if run.on_gpu else CHUNKS, config.exemplars if sizes.exemplars else 0
+    if run.on_gpu and count:
+        train.make_ready()
+
+    def draw(rng: np.random.Generator) -> list[tuple[Batch, Tensor]]:
+        batch = draw_batch(train, rng, config, shape, chunks, exemplars=count)
+        return [(piece, torch.from_numpy(rng.choice(levels, len(piece[0]), p=odds))) for piece in batch]
+
+    for step, batch in run.batches(draw):
+        losses = []
+        for piece, level in batch:
+            ids, valid, conditions = moved(piece, run.device.name)
             with run.half_precision():
-                loss, n = residual_loss(
-                    model, tokenizer, ids.to(run.device.name), valid.to(run.device.name), conditions,
-                    level.to(run.device.name), config.wrong_ids, config.label_smoothing,
+                losses.append(
+                    residual_loss(
+                        model, tokenizer, ids, valid, conditions, level.to(run.device.name), config.wrong_ids,
+                        config.label_smoothing,
+                    )
                 )  # fmt: skip
-            losses.append(loss)
-            count += n
-        value = run.update(torch.stack(losses).sum() / count)
+        value = run.update(mean_loss(losses))
         if progress is not None:
             progress(step + 1, config.steps, {"loss": value})
         if run.due:
@@ -96,7 +111,7 @@ def residual_loss(
     level: Tensor,
     wrong: float = 0.0,
     smoothing: float = 0.0,
-) -> tuple[Tensor, float]:
+) -> tuple[Tensor, Tensor]:
     """Summed cross entropy of ``level`` [B] of ``ids`` [B, R, N, levels], and how many tokens they are."""
     coarse = ids.clone()
     if wrong:
@@ -107,8 +122,7 @@ def residual_loss(
     logits = model(latents, level, valid, model.memory(conditions), tokenizer).float()
     target = ids.gather(-1, level[:, None, None, None].expand(*ids.shape[:-1], 1))[..., 0]
     real = valid[:, None].expand_as(target)
-    loss = F.cross_entropy(logits[real], target[real], label_smoothing=smoothing, reduction="sum")
-    return loss, float(real.sum())
+    return summed_loss(logits, target, real, smoothing), real.sum()
 
 
 @torch.no_grad()
@@ -121,10 +135,12 @@ def validate(model: torch.nn.Module, tokenizer: Tokenizer, held: Corpus, shape: 
         draws = []
         for item in held.items[start : start + 64]:
             row = (item.human or item.plain)[0]
-            draws.append(Draw(item.tokens[0][0][:, : held.longest], held.sentences[row], []))
+            tokens = item.tokens[0][0][:, : held.longest]
+            near = held.exemplars_of(row, tokens.shape[1], 2, without=item) if model.config.exemplars else []
+            draws.append(Draw(tokens, held.sentences[row], near))
         ids, valid, conditions = collate(draws, shape)
         for q in range(1, tokenizer.config.levels):
             level = torch.full((len(ids),), q, device=device)
             loss, n = residual_loss(model, tokenizer, ids.to(device), valid.to(device), conditions.to(device), level)
-            total, count = total + float(loss), count + n
+            total, count = total + float(loss), count + float(n)
     return total / count

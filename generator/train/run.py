@@ -2,6 +2,8 @@
 
 - Whatever has a ``state_dict`` of tensors is kept: model, its averaged copy, codebooks (with their counts and started flag).
 - A step's batch and dropout depend on seed and step alone: a resumed run draws what an unbroken one would have drawn.
+- Beside a GPU batches are drawn ahead by other processes, and the loss is looked at now and then only: it never waits.
+- A run may have a time instead of a number of steps (``minutes``), as a machine is lent for.
 - Several GPUs: ``accelerate launch --num_processes N .venv/bin/remora train ...``. Every process draws its own batch, gradients
   are averaged (so are the codebooks of a tokenizer), the first process validates and writes.
 """
@@ -12,20 +14,25 @@ import copy
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
 
 from encoders.device import choose_device
 from generator.errors import GeneratorError
 from generator.train.config import RunConfig
+
+T = TypeVar("T")
 
 
 class Run:
@@ -36,6 +43,10 @@ class Run:
         self.out = Path(config.out)
         self.team = team()
         self.rank = 0 if self.team is None else int(self.team.process_index)
+        if self.team is not None and config.minutes:
+            raise GeneratorError(
+                "minutes are for one process: several would stop at different steps; give steps instead"
+            )
         wanted = config.device
         if self.team is not None and wanted == "auto":
             wanted = "cpu" if self.team.device.type == "cpu" else str(self.team.device)
@@ -47,29 +58,62 @@ class Run:
         matrices = [p for p in model.parameters() if p.ndim >= 2]
         others = [p for p in model.parameters() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
+        self.on_gpu = self.device.name != "cpu"
+        if self.on_gpu:
+            torch.set_float32_matmul_precision("high")
+        self.optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), fused=self.on_gpu)
         self.step, self.best_step, self.best_score = 0, 0, -math.inf
+        self.spent, self.started, self._loss, self.over = 0.0, time.monotonic(), 0.0, False
         self.out.mkdir(parents=True, exist_ok=True)
         self._resume()
+        self.over = self.time_share >= 1
 
     def steps(self) -> Iterator[tuple[int, np.random.Generator]]:
         """Step numbers still to do, each with its own random generator; torch is seeded too and the rate set."""
         for step in range(self.step, self.config.steps):
+            if self.over:
+                return
             torch.manual_seed((self.config.seed * 1_000_003 + step) * 64 + self.rank)
             for group in self.optimiser.param_groups:
-                group["lr"] = self.config.lr * schedule(step, self.config)
+                group["lr"] = self.config.lr * schedule(step, self.config, self.time_share)
             self.model.train()
             yield step, np.random.default_rng([self.config.seed, step, self.rank])
 
+    def batches(self, draw: Callable[[np.random.Generator], T]) -> Iterator[tuple[int, T]]:
+        """Step numbers still to do, each with what ``draw`` makes of the step's own generator; beside a GPU made ahead."""
+        ahead = self.config.workers if self.on_gpu else 0
+        loader = DataLoader(
+            Draws(draw, self.config.seed, self.rank), batch_size=None, sampler=range(self.step, self.config.steps),
+            num_workers=ahead, prefetch_factor=4 if ahead else None, collate_fn=_as_it_is,
+            multiprocessing_context="fork" if ahead else None,
+        )  # fmt: skip
+        drawn = iter(loader)
+        for step, _ in self.steps():
+            yield step, next(drawn)
+
+    @property
+    def time_share(self) -> float:
+        """How much of the time is over, 0 to 1; 0 where there is no limit."""
+        limit = 60 * self.config.minutes
+        return min(1.0, (self.spent + time.monotonic() - self.started) / limit) if limit else 0.0
+
     def half_precision(self) -> torch.autocast:
         """Forward passes in bfloat16 where that pays, as a context; it needs no scaling of the loss."""
-        return torch.autocast(self.device.name.split(":")[0], dtype=torch.bfloat16, enabled=self.device.half_precision)
+        enabled = self.device.half_precision and self.config.amp
+        return torch.autocast(self.device.name.split(":")[0], dtype=torch.bfloat16, enabled=enabled)
 
     def update(self, loss: torch.Tensor) -> float:
-        """One optimiser step with clipped gradients; the averaged weights follow. GeneratorError on a loss that is NaN."""
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise GeneratorError(f"the loss is {value} at step {self.step}; lower lr (now {self.config.lr}) and resume")
+        """One optimiser step with clipped gradients; the averaged weights follow. The loss, on a GPU that of a few steps ago.
+
+        Raises:
+            GeneratorError: the loss is NaN.
+        """
+        if not self.on_gpu or self.step % 20 == 0 or self.will_be_due:
+            self._loss = float(loss.detach())
+        if not math.isfinite(self._loss):
+            raise GeneratorError(
+                f"the loss is {self._loss} at step {self.step}; lower lr (now {self.config.lr}) and resume"
+            )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if self.team is not None:
@@ -81,12 +125,19 @@ class Run:
         self.step += 1
         if self.config.ema:
             self._follow()
-        return value
+        self.over = self.time_share >= 1
+        return self._loss
+
+    @property
+    def will_be_due(self) -> bool:
+        """Whether the step that is being done may be validated."""
+        step = self.step + 1
+        return step % self.config.eval_every == 0 or step == self.config.steps or self.time_share >= 0.999
 
     @property
     def due(self) -> bool:
         """Whether the step just done is to be validated."""
-        return self.step % self.config.eval_every == 0 or self.step == self.config.steps
+        return self.step % self.config.eval_every == 0 or self.step == self.config.steps or self.over
 
     def record(self, scalars: Mapping[str, float]) -> bool:
         """Write history and checkpoint; whether ``scalars["score"]`` (higher is better) is the best so far and to be kept."""
@@ -103,6 +154,8 @@ class Run:
         for row, slots in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{row}/{slot}": torch.as_tensor(v) for slot, v in slots.items()}
         tensors["state/step"] = torch.tensor(self.step)
+        seconds = self.spent + time.monotonic() - self.started
+        tensors["state/seconds"] = torch.tensor(seconds, dtype=torch.float64)
         tensors["state/best_step"] = torch.tensor(self.best_step)
         tensors["state/best_score"] = torch.tensor(self.best_score, dtype=torch.float64)
         save_tensors(tensors, self.out / "checkpoint.safetensors")
@@ -133,16 +186,29 @@ class Run:
         self.optimiser.load_state_dict(state)
         self.step, self.best_step = int(loaded["state/step"]), int(loaded["state/best_step"])
         self.best_score = float(loaded["state/best_score"])
+        self.spent = float(loaded.get("state/seconds", 0.0))
 
     @torch.no_grad()
     def _follow(self) -> None:
         decay = min(self.config.ema, (self.step + 1) / (self.step + 10))
-        new = dict(self.model.named_parameters())
-        for name, value in self.averaged.named_parameters():
-            value.lerp_(new[name], 1 - decay)
+        get_ema_multi_avg_fn(decay)(list(self.averaged.parameters()), list(self.model.parameters()), None)
         buffers = dict(self.model.named_buffers())
         for name, own in self.averaged.named_buffers():
             own.copy_(buffers[name])
+
+
+class Draws(Dataset[T]):
+    """What ``draw`` makes for each step number."""
+
+    def __init__(self, draw: Callable[[np.random.Generator], T], seed: int, rank: int) -> None:
+        self._draw, self._seed, self._rank = draw, seed, rank
+
+    def __getitem__(self, step: int) -> T:
+        return self._draw(np.random.default_rng([self._seed, step, self._rank]))
+
+
+def _as_it_is(drawn: T) -> T:
+    return drawn
 
 
 def team() -> Any:
@@ -156,11 +222,11 @@ def team() -> Any:
     return Accelerator(cpu=choose_device().name == "cpu")
 
 
-def schedule(step: int, config: RunConfig) -> float:
-    """Linear warm-up, then half a cosine down to 1 % of the rate."""
+def schedule(step: int, config: RunConfig, time_share: float = 0.0) -> float:
+    """Linear warm-up, then half a cosine down to 1 % of the rate, by steps or by time, whichever is ahead."""
     if step < config.warmup:
         return (step + 1) / config.warmup
-    share = (step - config.warmup) / max(1, config.steps - config.warmup)
+    share = max(time_share, (step - config.warmup) / max(1, config.steps - config.warmup))
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
 
 

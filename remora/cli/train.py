@@ -228,7 +228,8 @@ def tokenizer(
     from generator.train import TokenizerTraining, train_tokenizer
 
     fields = _fields(TokenizerTraining, data, out, source, steps, batch, seed, config, device)
-    _train(train_tokenizer, TokenizerTraining(**fields, model=_size(TOKENIZERS, model)), as_json)
+    fields["model"] = _size(TOKENIZERS, model, fields)
+    _train(train_tokenizer, TokenizerTraining(**fields), as_json)
 
 
 @app.command()
@@ -254,7 +255,8 @@ def masked(
 
     fields = _fields(MaskedTraining, data, out, source, steps, batch, seed, config, device)
     fields |= {"tokenizer": str(tokenizer), "wordings": str(wordings or ""), "encoder": encoder or ""}
-    _train(train_masked, MaskedTraining(**fields, model=_size(MASKED, model)), as_json)
+    fields["model"] = _size(MASKED, model, fields)
+    _train(train_masked, MaskedTraining(**fields), as_json)
 
 
 @app.command()
@@ -280,7 +282,8 @@ def residual(
 
     fields = _fields(ResidualTraining, data, out, source, steps, batch, seed, config, device)
     fields |= {"tokenizer": str(tokenizer), "wordings": str(wordings or ""), "encoder": encoder or ""}
-    _train(train_residual, ResidualTraining(**fields, model=_size(RESIDUAL, model)), as_json)
+    fields["model"] = _size(RESIDUAL, model, fields)
+    _train(train_residual, ResidualTraining(**fields), as_json)
 
 
 @app.command()
@@ -326,7 +329,7 @@ def _fields(
         "data": tuple(map(str, data)), "out": str(out), "sources": tuple(source or OPTICAL), "seed": seed, "device": device,
     }  # fmt: skip
     further = _further(config)
-    unknown = sorted(set(further) - {f.name for f in fields(kind)} | ({"model"} & set(further)))
+    unknown = sorted(set(further) - {f.name for f in fields(kind)})
     if unknown:
         raise RemoraError(
             f"{config}: unknown settings {', '.join(unknown)}; see generator.train.{kind.__name__} for the fields"
@@ -334,10 +337,14 @@ def _fields(
     return found | further | {k: v for k, v in (("steps", steps), ("batch", batch)) if v is not None}
 
 
-def _size(known: Mapping[str, Any], name: str) -> Any:
+def _size(known: Mapping[str, Any], name: str, fields: Mapping[str, Any]) -> Any:
+    """The size of that name, with what "model" of --config changes in it."""
     if name not in known:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--model")
-    return known[name]
+    try:
+        return replace(known[name], **fields.get("model", {}))
+    except TypeError as error:
+        raise RemoraError(f'"model" of --config: {error}; see {type(known[name]).__name__} for the fields') from error
 
 
 def _train(train: Callable[..., Path], settings: Any, as_json: bool) -> None:

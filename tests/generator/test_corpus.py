@@ -79,3 +79,17 @@ def test_neighbours_are_the_best_by_cosine() -> None:
 def test_a_mirror_file_is_of_the_family_of_its_take(told: list[Clip]) -> None:
     assert family_of(told[0]) == family_of(told[2]) != family_of(told[3])
     assert said_of(told[0]) == {"somebody raises the left arm 0"}
+
+
+def test_bad_exemplars_are_any_clips_with_the_cosine_they_really_have(told: list[Clip], tokenizer: Tokenizer) -> None:
+    corpus = corpus_of(told, tokenizer)
+    item, rng = corpus.items[0], np.random.default_rng(0)
+    row = item.human[0]
+    cosines = {round(float(x), 5) for x in corpus.spoken[row] @ corpus.motion.T}
+    own = {o.tokens[0][0][..., 0].tobytes() for o in corpus.items if o.family == item.family}
+    seen = set()
+    for _ in range(40):
+        for x in corpus.exemplars_of(row, 10, 2, rng=rng, without=item, bad=1.0):
+            assert round(x.score, 5) in cosines and x.ids.tobytes() not in own
+            seen.add(x.ids.tobytes())
+    assert len(seen) == 5  # all others; its neighbours are of two
