@@ -3,8 +3,9 @@
     python -m benchmarks.ablation --data ../shared/data/actions --wordings ../shared/data/texts --out runs/ablation
 
 - A rung is the one before it with one thing more; the first is a whole-body contrastive baseline, the last what is shipped.
+  Two stand beside the first: with reconstruction, and with the mask (the control of the model card).
 - Runs go one after the other, rungs within seeds, and resume: stop it at any time, the same command goes on where it was.
-- ``--draws 3`` adds classes never trained: first and last rung without ten classes (and their mirror
+- ``--draws 3`` adds classes never trained: baseline, control and last rung without ten classes (and their mirror
   images), three times, asked about those.
 - Figures are of the test split (nothing is selected on it), mean and range over the seeds that are finished; --validation
   gives the criterion of selection instead. Every run folder keeps its own in ``figures.json``.
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 
@@ -44,12 +46,24 @@ Rung = tuple[str, Callable[[TrainConfig], TrainConfig]]
 
 
 def rungs() -> list[Rung]:
-    """Names and what each adds to the one before; ``small`` comes with parts, the first rung is the control."""
+    """Names and what each adds to the one before; those with "beside" stand beside the ladder, on the rung that they name."""
+    bare = {"momentum": 0.0, "queue": 0, "styles": False, "hard": False, "mask": False}
+
+    def whole(c: TrainConfig, **changes: Any) -> TrainConfig:
+        return replace(control(replace(c, model=CONFIGS["whole-body"])), **changes)
+
+    def rebuilt(c: TrainConfig) -> TrainConfig:
+        c = whole(c, mask=False, reconstruction=0.5)
+        return replace(c, model=replace(c.model, decoder=True))
+
     return [
-        ("whole-body baseline", lambda c: control(replace(c, model=CONFIGS["whole-body"]))),
-        ("+ parts", lambda c: replace(c, momentum=0.0, styles=False, hard=False)),
-        ("+ slow copy", lambda c: replace(c, styles=False, hard=False)),
-        ("+ queue of its keys", lambda c: replace(c, styles=False, hard=False, queue=1024)),
+        ("whole-body contrastive baseline", lambda c: whole(c, mask=False)),
+        ("beside: baseline + reconstruction", rebuilt),
+        ("beside: baseline + mask (the control)", whole),
+        ("+ parts", lambda c: replace(c, **bare)),
+        ("+ slow copy", lambda c: replace(c, **(bare | {"momentum": c.momentum}))),
+        ("+ queue of its keys", lambda c: replace(c, **(bare | {"momentum": c.momentum, "queue": 1024}))),
+        ("+ false-negative mask", lambda c: replace(c, styles=False, hard=False, queue=1024)),
         ("+ styles as negatives", lambda c: replace(c, hard=False, queue=1024)),
         ("+ hard negatives", lambda c: replace(c, queue=1024)),
         ("final: without the queue", lambda c: c),
@@ -70,7 +84,7 @@ class Run:
 
 
 def runs(base: TrainConfig, seeds: int, draws: int) -> Iterator[Run]:
-    """All runs, a whole ladder a seed; then the first and last rung without ten classes, ``draws`` times."""
+    """All runs, a whole ladder a seed; then the baseline, control and last rung without ten classes, ``draws`` times."""
     ladder = rungs()
     for seed in range(seeds):
         for number, (name, change) in enumerate(ladder):
@@ -80,7 +94,7 @@ def runs(base: TrainConfig, seeds: int, draws: int) -> Iterator[Run]:
     for draw in range(draws):
         drawn = np.random.default_rng(draw).choice(names, 10, replace=False).tolist()
         left_out = tuple(sorted({*drawn, *map(swap_sides, drawn)}))  # a mirror image would teach its twin
-        for number in (0, len(ladder) - 1):
+        for number in (0, 2, len(ladder) - 1):
             name, change = ladder[number]
             out = str(Path(base.out) / f"draw{draw}" / f"{number}")
             config = change(replace(base, out=out, name=f"rung-{number}-draw-{draw}", exclude_classes=left_out))

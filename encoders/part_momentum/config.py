@@ -33,6 +33,7 @@ class ModelConfig:
     share_sides: bool = True  # left limbs are mirrored and read by the right limbs' tower
     views: bool = False  # the body is read beside the parts, with a head of its own; else through them
     order: bool = False  # the text side is told the order of events
+    decoder: bool = False  # motion can be rebuilt from a vector: a loss in training, nothing in use
     text_tower: str = "minilm"
     text_dim: int = 384
     text_hidden: int = 512
@@ -78,6 +79,8 @@ class TrainConfig:
     queue: int = 0  # keys of the slow copy kept as negatives; 0 for none, and no momentum term
     part_weight: float = 0.5
     view_weight: float = 0.5  # of the body and of the parts together, each held against the sentence by itself
+    mask: bool = True  # the same class and all but equal captions are no negatives; else the same take alone
+    reconstruction: float = 0.0  # weight of rebuilding the motion from either vector; needs the model's decoder
     hard: bool = True  # a caption with its sides or its events exchanged is one more negative
     quirk: float = 0.1  # deviation of a constant added to the joint positions of a draw, in deviations of the feature
     key_weight: float = 0.25  # share of the momentum term in the loss
@@ -85,6 +88,7 @@ class TrainConfig:
     styles: bool = True  # captions that name another style are negatives within a class
     seed: int = 0
     device: str = "auto"
+    amp: bool = True  # half precision on a GPU
     eval_every: int = 100
     patience: int = 0  # evaluations without improvement before stopping; 0 never
 

@@ -40,9 +40,14 @@ class Labels:
         return len(self.family)
 
 
-def false_negatives(queries: Labels, keys: Labels, *, styles: bool, to_text: bool) -> Tensor:
-    """Pairs [B, N] that must not count as negatives; ``to_text``: queries are motions and keys captions, else reversed."""
+def false_negatives(queries: Labels, keys: Labels, *, styles: bool, to_text: bool, mask: bool = True) -> Tensor:
+    """Pairs [B, N] that must not count as negatives; ``to_text``: queries are motions and keys captions, else reversed.
+
+    Without ``mask`` only pairs of one take, which the other terms rest on.
+    """
     same = queries.family[:, None] == keys.family[None]
+    if not mask:
+        return same
     same_group = (queries.group[:, None] == keys.group[None]) & (queries.group[:, None] >= 0)
     if styles:
         said = keys.caption_style[None] if to_text else queries.caption_style[:, None]
@@ -145,18 +150,19 @@ def contrastive_loss(
     part_weight: float = 0.5,
     view_weight: float = 0.5,
     styles: bool = True,
+    mask: bool = True,
 ) -> Losses:
     """Bidirectional InfoNCE on the whole and on every part.
 
     Within the batch both sides learn; against the slow copy's keys of the batch and of the queue only the queries do.
     Positives and negatives of one softmax always come from the same copy: mixed, the copies' difference is what is learned.
     """
-    to_text = false_negatives(labels, labels, styles=styles, to_text=True)
-    to_motion = false_negatives(labels, labels, styles=styles, to_text=False)
+    masked = partial(false_negatives, styles=styles, mask=mask)
+    to_text, to_motion = masked(labels, labels, to_text=True), masked(labels, labels, to_text=False)
     if keys is not None:
         old = keys.queue.labels()
-        far_text = torch.cat([to_text, false_negatives(labels, old, styles=styles, to_text=True)], 1)
-        far_motion = torch.cat([to_motion, false_negatives(labels, old, styles=styles, to_text=False)], 1)
+        far_text = torch.cat([to_text, masked(labels, old, to_text=True)], 1)
+        far_motion = torch.cat([to_motion, masked(labels, old, to_text=False)], 1)
 
     def one_space(side: Callable[[Towers], Tensor], text_side: Callable[[Towers], Tensor]) -> Tensor:
         m, t = side(motion), text_side(text)

@@ -244,6 +244,37 @@ class TextHead(nn.Module):
         return Towers(F.normalize(y, dim=-1), F.normalize(parts, dim=-1), parts[:, :0])
 
 
+PHASES = 16  # of a clip, that the decoder rebuilds
+
+
+class Decoder(nn.Module):
+    """Unit vectors [B, D] to the normalised features of ``PHASES`` equal stretches of the clip, [B, PHASES, C]."""
+
+    def __init__(self, dim: int, features: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, PHASES * features))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """[B, PHASES, C]."""
+        out: Tensor = self.layers(vectors).unflatten(-1, (PHASES, -1))
+        return out
+
+
+def stretches(features: Tensor, mask: Tensor) -> Tensor:
+    """Means [B, PHASES, C] of features [B, T, C] over equal stretches of each clip; the nearest frame where it is shorter."""
+    lengths = mask.sum(1)
+    edges = torch.arange(PHASES + 1, device=mask.device) * lengths[:, None] / PHASES
+    first = edges[:, :-1].floor().long()
+    last = torch.maximum(edges[:, 1:].floor().long(), first + 1)
+    totals = F.pad((features * mask[..., None]).cumsum(1), (0, 0, 1, 0))
+    width = totals.shape[-1]
+
+    def upto(places: Tensor) -> Tensor:
+        return totals.gather(1, places.clamp(max=features.shape[1])[..., None].expand(-1, -1, width))
+
+    return (upto(last) - upto(first)) / (last - first)[..., None]
+
+
 class TextMotionModel(nn.Module):
     """Both sides and the learned temperature."""
 
@@ -252,6 +283,7 @@ class TextMotionModel(nn.Module):
         self.config = config
         self.motion: nn.Module = WholeBodyTower(config) if config.is_baseline else PartTowers(config, signs)
         self.text = TextHead(config)
+        self.decoder = Decoder(config.dim, part_features(config.features).dim) if config.decoder else None
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     @property

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import smooth_l1_loss
 from torch.nn.utils import clip_grad_norm_
 
 from encoders.device import choose_device
@@ -30,7 +31,7 @@ from encoders.part_momentum.checkpoint import Checkpoint, draw_curves, write_ato
 from encoders.part_momentum.config import TrainConfig
 from encoders.part_momentum.data import Batch, TrainingSet, encode_kept
 from encoders.part_momentum.loss import Keys, Queue, contrastive_loss
-from encoders.part_momentum.model import VIEWS, TextMotionModel, Towers
+from encoders.part_momentum.model import VIEWS, TextMotionModel, Towers, stretches
 from encoders.part_momentum.validation import Validation
 from encoders.text import load_text_tower
 from encoders.wordings import read_wordings
@@ -85,7 +86,8 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
             device.name
         )
     optimiser = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
-    scaler = torch.amp.GradScaler(enabled=device.half_precision)
+    half = config.amp and device.half_precision
+    scaler = torch.amp.GradScaler(enabled=half)
     run = Checkpoint(out, model, slow, queue, optimiser)
     first = run.resume()
     parameters = sum(p.numel() for p in model.parameters())
@@ -101,19 +103,23 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
         for group in optimiser.param_groups:
             group["lr"] = config.lr * schedule(step, config)
         model.train()
-        with torch.autocast(device.name.split(":")[0], enabled=device.half_precision):
+        with torch.autocast(device.name.split(":")[0], enabled=half):
             motion, text = embed(model, batch)
         keys = None
         if slow is not None and queue is not None:
             with torch.no_grad():
-                keys = Keys(*embed(slow, batch), queue)
+                keys = Keys(*(as_float(towers) for towers in embed(slow, batch)), queue)
+        moved, told = as_float(motion), as_float(text)
         losses = contrastive_loss(
-            as_float(motion), as_float(text), batch.labels, model.scale,
+            moved, told, batch.labels, model.scale,
             keys=keys, hard=hard_negatives(model, batch) if config.hard else None, key_weight=config.key_weight,
-            part_weight=config.part_weight, view_weight=config.view_weight, styles=config.styles,
+            part_weight=config.part_weight, view_weight=config.view_weight, styles=config.styles, mask=config.mask,
         )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
-        scaler.scale(losses.total).backward()
+        total = losses.total
+        if config.reconstruction:
+            total = total + config.reconstruction * rebuilding(model, batch, moved, told)
+        scaler.scale(total).backward()
         scaler.unscale_(optimiser)
         clip_grad_norm_(model.parameters(), 1.0)
         scaler.step(optimiser)
@@ -122,7 +128,7 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
             follow(slow, model, min(config.momentum, (step + 1) / (step + 10)))
         if keys is not None:
             keys.queue.push(keys.motion, keys.text, batch.labels)
-        loss = float(losses.total.detach())
+        loss = float(total.detach())
         if not math.isfinite(loss):
             raise EncoderError(f"the loss is {loss} at step {step}; lower --lr (now {config.lr}) and resume")
         if progress is not None:
@@ -144,8 +150,9 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     return TrainReport(weights, run.step, run.best_step, run.best_score, time.monotonic() - started, parameters)
 
 
-def embed(model: TextMotionModel, batch: Batch, chunks: int = 4) -> tuple[Towers, Towers]:
-    """Motion and text vectors of a batch; motions of like length go through the tower together, with little padding."""
+def embed(model: TextMotionModel, batch: Batch) -> tuple[Towers, Towers]:
+    """Motion and text vectors of a batch; on a CPU motions of like length go together, with little padding."""
+    chunks = 1 if batch.mask.is_cuda else 4
     lengths = batch.mask.sum(1)
     order = lengths.argsort()
     outs = []
@@ -161,6 +168,14 @@ def embed(model: TextMotionModel, batch: Batch, chunks: int = 4) -> tuple[Towers
 def hard_negatives(model: TextMotionModel, batch: Batch) -> tuple[torch.Tensor, Towers]:
     """Rows of the batch that have a caption wrong by its side or order alone, and that caption embedded."""
     return batch.hard_rows, as_float(model.text(batch.hard_sentence, batch.hard_cues))
+
+
+def rebuilding(model: TextMotionModel, batch: Batch, motion: Towers, text: Towers) -> torch.Tensor:
+    """How far the motion rebuilt from its own vector, and from its caption's, is from what it is: TMR's further loss."""
+    if model.decoder is None:
+        raise EncoderError('"reconstruction" needs a model with a decoder; set "model": {"decoder": true}')
+    target = stretches(batch.features, batch.mask)
+    return torch.stack([smooth_l1_loss(model.decoder(side.whole), target) for side in (motion, text)]).sum()
 
 
 def as_float(towers: Towers) -> Towers:

@@ -20,9 +20,11 @@ def test_rungs_share_data_and_budget_and_end_with_what_is_the_default() -> None:
     for config in ladder:
         same = ("data", "wordings", "synthetic", "steps", "batch", "lr", "styled", "quirk", "seed")
         assert {k: asdict(config)[k] for k in same} == {k: asdict(BASE)[k] for k in same}
-    assert ladder[0].model.is_baseline
+    assert all(config.model.is_baseline for config in ladder[:3])
+    assert ladder[1].reconstruction and ladder[1].model.decoder
+    assert [config.mask for config in ladder[:3]] == [False, False, True]
     assert ladder[-1] == BASE
-    for before, after in pairwise(ladder[1:]):
+    for before, after in pairwise(ladder[3:]):
         changed = [k for k, v in asdict(after).items() if asdict(before)[k] != v]
         assert len(changed) == 1, changed
 
@@ -38,4 +40,4 @@ def test_a_finished_run_is_read_and_the_table_has_means_and_ranges(
         found.setdefault(run.rung, []).append(ablation.perform(run, tmp_path))
     lines = ablation.table(found, ["classes"]).splitlines()
     assert len(lines) == 2 + len(ablation.rungs())
-    assert lines[2] == "| whole-body baseline | 2 | 0.535 (0.500 to 0.570) |"
+    assert lines[2] == "| whole-body contrastive baseline | 2 | 0.550 (0.500 to 0.600) |"

@@ -57,6 +57,12 @@ def test_a_named_style_tells_clips_of_one_class_apart(to_text: bool) -> None:
     assert false_negatives(own, own, styles=False, to_text=to_text).all()
 
 
+def test_without_the_mask_only_the_same_take_is_no_negative() -> None:
+    own = labels(3, group=torch.tensor([5, 5, 5]), family=torch.tensor([0, 0, 1]))
+    masked = false_negatives(own, own, styles=False, to_text=True, mask=False)
+    assert masked.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
+
+
 def cost(motion: Towers, text: Towers, own: Labels, keys: Keys | None) -> float:
     return float(
         contrastive_loss(motion, text, own, torch.tensor(10.0), keys=keys, key_weight=1.0, part_weight=1.0).total

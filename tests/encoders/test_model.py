@@ -13,7 +13,7 @@ from encoders.part_momentum.config import BASE, SMALL, WHOLE_BODY, ModelConfig
 from encoders.part_momentum.data import Normaliser
 from encoders.part_momentum.encoder import PartMomentumEncoder
 from encoders.part_momentum.loss import Queue
-from encoders.part_momentum.model import TextMotionModel
+from encoders.part_momentum.model import PHASES, TextMotionModel, stretches
 from encoders.part_momentum.train import follow
 from motion import SMPL_22, Clip
 from motion.features import mirror_columns, mirror_features, part_columns, part_features
@@ -132,3 +132,13 @@ def test_sizes_are_what_the_model_card_says() -> None:
     assert len(Queue(4, SMALL.dim, 6, 2, SMALL.text_dim).keys("text").whole) == 0
     assert BASE.part_layers == 4
     assert BASE.part_width == 512
+
+
+@pytest.mark.parametrize("frames", [3, 16, 50])
+def test_stretches_are_means_over_equal_shares_of_the_real_frames(frames: int) -> None:
+    features = torch.randn(1, 60, 2, generator=torch.Generator().manual_seed(0))
+    found = stretches(features, torch.arange(60)[None] < frames)[0]
+    for phase in range(PHASES):
+        first = phase * frames // PHASES
+        last = max((phase + 1) * frames // PHASES, first + 1)
+        torch.testing.assert_close(found[phase], features[0, first:last].mean(0), atol=1e-5, rtol=1e-4)

@@ -93,6 +93,18 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(tmp_path: Path, mode
         np.testing.assert_allclose(broken[key], value, atol=1e-6, err_msg=key)
 
 
+def test_rebuilding_the_motion_is_learned_and_needs_a_decoder(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="decoder"):
+        train_retriever(config(tmp_path / "without", reconstruction=0.5))
+    for name, weight in (("with", 5.0), ("idle", 0.0)):
+        model = replace(TINY, decoder=True)
+        train_retriever(config(tmp_path / name, model=model, reconstruction=weight, steps=30, eval_every=30, lr=3e-3))
+    learned, idle = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("with", "idle"))
+    bias = "model/decoder.layers.2.bias"
+    assert np.abs(learned[bias] - idle[bias]).max() > 1e-3
+    assert load_encoder(tmp_path / "with", device="cpu").spec.dim == TINY.dim
+
+
 def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
     train_retriever(config(tmp_path, steps=2))
     with pytest.raises(EncoderError, match="lr"):
