@@ -3,7 +3,8 @@
     python -m benchmarks.ablation --data ../shared/data/actions --wordings ../shared/data/texts --out runs/ablation
 
 - A rung is the one before it with one thing more; the first is a whole-body contrastive baseline, the last what is shipped.
-  Two stand beside the first: with reconstruction, and with the mask (the control of the model card).
+  Beside it stand the first with reconstruction, the first with the mask (the control of the model card), and the last
+  without the queue. ``--steps`` and ``--batch`` are those of every run.
 - Runs go one after the other, rungs within seeds, and resume: stop it at any time, the same command goes on where it was.
 - ``--draws 3`` adds classes never trained: baseline, control and last rung without ten classes (and their mirror
   images), three times, asked about those.
@@ -60,13 +61,13 @@ def rungs() -> list[Rung]:
         ("whole-body contrastive baseline", lambda c: whole(c, mask=False)),
         ("beside: baseline + reconstruction", rebuilt),
         ("beside: baseline + mask (the control)", whole),
+        ("beside: final without the queue", lambda c: replace(c, queue=0)),
         ("+ parts", lambda c: replace(c, **bare)),
         ("+ slow copy", lambda c: replace(c, **(bare | {"momentum": c.momentum}))),
-        ("+ queue of its keys", lambda c: replace(c, **(bare | {"momentum": c.momentum, "queue": 1024}))),
-        ("+ false-negative mask", lambda c: replace(c, styles=False, hard=False, queue=1024)),
-        ("+ styles as negatives", lambda c: replace(c, hard=False, queue=1024)),
-        ("+ hard negatives", lambda c: replace(c, queue=1024)),
-        ("final: without the queue", lambda c: c),
+        ("+ queue of its keys", lambda c: replace(c, **(bare | {"momentum": c.momentum, "queue": c.queue}))),
+        ("+ false-negative mask", lambda c: replace(c, styles=False, hard=False)),
+        ("+ styles as negatives", lambda c: replace(c, hard=False)),
+        ("+ hard negatives: final", lambda c: c),
     ]
 
 
@@ -136,11 +137,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--draws", type=int, default=0, metavar="N", help="of ten classes left out whole")
     parser.add_argument("--steps", type=int, default=TrainConfig(data=(), out="").steps)
+    parser.add_argument("--batch", type=int, default=TrainConfig(data=(), out="").batch)
     parser.add_argument("--validation", action="store_true", help="print the criterion of selection alone")
     parser.add_argument("--show", action="store_true", help="print what is finished, train nothing")
     options = parser.parse_args()
     base = TrainConfig(
-        data=(str(options.data),), out=str(options.out), wordings=str(options.wordings), steps=options.steps
+        data=(str(options.data),),
+        out=str(options.out),
+        wordings=str(options.wordings),
+        steps=options.steps,
+        batch=options.batch,
     )
     columns = ["validation"] if options.validation else list(COLUMNS)
     found: dict[str, list[dict[str, float]]] = {}

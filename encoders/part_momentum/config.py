@@ -25,7 +25,7 @@ class ModelConfig:
     patch: int = 8  # frames a token: 0.4 s at 20 fps
     part_width: int = 64
     part_layers: int = 2
-    body_width: int = 160
+    body_width: int = 224
     body_layers: int = 3
     heads: int = 4
     dropout: float = 0.1
@@ -52,7 +52,7 @@ SMALL = ModelConfig(views=True, order=True)
 BASE = replace(
     SMALL, dim=512, part_width=512, part_layers=4, body_width=512, body_layers=2, share_sides=False, text_hidden=1024
 )
-WHOLE_BODY = replace(SMALL, architecture="whole-body", parts=(), body_width=224, body_layers=3, part_dropout=0.0)
+WHOLE_BODY = replace(SMALL, architecture="whole-body", parts=(), body_width=276, body_layers=3, part_dropout=0.0)
 CONFIGS = {"small": SMALL, "base": BASE, "whole-body": WHOLE_BODY}
 
 
@@ -69,14 +69,14 @@ class TrainConfig:
     exclude_sources: tuple[str, ...] = ()
     exclude_classes: tuple[str, ...] = ()
     validation_subjects: tuple[str, ...] = ()  # persons taken from the train split to validate on
-    steps: int = 1000
-    batch: int = 128
+    steps: int = 2000
+    batch: int = 256
     max_frames: int = 120
-    lr: float = 1e-3
+    lr: float = 1.4e-3
     weight_decay: float = 0.05
     warmup: int = 100
     momentum: float = 0.99  # of the slow copy; 0 for none
-    queue: int = 0  # keys of the slow copy kept as negatives; 0 for none, and no momentum term
+    queue: int = 1024  # keys of the slow copy kept as negatives; 0 for none, and no momentum term
     part_weight: float = 0.5
     view_weight: float = 0.5  # of the body and of the parts together, each held against the sentence by itself
     mask: bool = True  # the same class and all but equal captions are no negatives; else the same take alone
@@ -88,8 +88,8 @@ class TrainConfig:
     styles: bool = True  # captions that name another style are negatives within a class
     seed: int = 0
     device: str = "auto"
-    amp: bool = True  # half precision on a GPU
-    eval_every: int = 100
+    amp: bool = False  # half precision on a GPU; models as small as these are slower with it
+    eval_every: int = 200
     patience: int = 0  # evaluations without improvement before stopping; 0 never
 
 

@@ -25,11 +25,11 @@ import torch
 from torch.nn.functional import smooth_l1_loss
 from torch.nn.utils import clip_grad_norm_
 
-from encoders.device import choose_device
+from encoders.device import Device, choose_device
 from encoders.errors import EncoderError
 from encoders.part_momentum.checkpoint import Checkpoint, draw_curves, write_atomically
 from encoders.part_momentum.config import TrainConfig
-from encoders.part_momentum.data import Batch, TrainingSet, encode_kept
+from encoders.part_momentum.data import Batch, TrainingSet, encode_kept, noisy
 from encoders.part_momentum.loss import Keys, Queue, contrastive_loss
 from encoders.part_momentum.model import VIEWS, TextMotionModel, Towers, stretches
 from encoders.part_momentum.validation import Validation
@@ -86,7 +86,7 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
             device.name
         )
     optimiser = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
-    half = config.amp and device.half_precision
+    half = use_half_precision(device, config)
     scaler = torch.amp.GradScaler(enabled=half)
     run = Checkpoint(out, model, slow, queue, optimiser)
     first = run.resume()
@@ -98,8 +98,9 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     for step in range(first, config.steps):
         rng = np.random.default_rng([config.seed, step])
         torch.manual_seed(config.seed * 1_000_003 + step)
-        batch = data.draw(config.batch, rng, max_frames=config.max_frames, styled=config.styled, quirk=config.quirk)
+        batch = data.draw(config.batch, rng, max_frames=config.max_frames, styled=config.styled)
         batch = move(batch, device.name)
+        batch = replace(batch, features=noisy(batch.features, spec, config.quirk))
         for group in optimiser.param_groups:
             group["lr"] = config.lr * schedule(step, config)
         model.train()
@@ -108,7 +109,8 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
         keys = None
         if slow is not None and queue is not None:
             with torch.no_grad():
-                keys = Keys(*(as_float(towers) for towers in embed(slow, batch)), queue)
+                old_motion, old_text = embed(slow, batch)
+                keys = Keys(as_float(old_motion), as_float(old_text), queue)
         moved, told = as_float(motion), as_float(text)
         losses = contrastive_loss(
             moved, told, batch.labels, model.scale,
@@ -148,6 +150,13 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     draw_curves(out)
     weights = out / "weights"
     return TrainReport(weights, run.step, run.best_step, run.best_score, time.monotonic() - started, parameters)
+
+
+def use_half_precision(device: Device, config: TrainConfig) -> bool:
+    """Whether this run computes in half precision; where not, a GPU still multiplies matrices in TF32."""
+    if device.name != "cpu":
+        torch.set_float32_matmul_precision("high")
+    return config.amp and device.half_precision
 
 
 def embed(model: TextMotionModel, batch: Batch) -> tuple[Towers, Towers]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +24,8 @@ def test_rungs_share_data_and_budget_and_end_with_what_is_the_default() -> None:
     assert ladder[1].reconstruction and ladder[1].model.decoder
     assert [config.mask for config in ladder[:3]] == [False, False, True]
     assert ladder[-1] == BASE
-    for before, after in pairwise(ladder[3:]):
+    assert ladder[3] == replace(BASE, queue=0)
+    for before, after in pairwise(ladder[4:]):
         changed = [k for k, v in asdict(after).items() if asdict(before)[k] != v]
         assert len(changed) == 1, changed
 
