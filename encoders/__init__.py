@@ -1,6 +1,6 @@
 """Text and motion to one space: the ``DualEncoder`` contract, its registry, and the part-momentum model."""
 
-from encoders.base import DualEncoder, Embeddings, EncoderSpec, register_encoder
+from encoders.base import DualEncoder, Embeddings, EncoderSpec, TokenEncoder, register_encoder
 from encoders.errors import EncoderError, TextTowerError, WeightsError
 from encoders.hub import DEFAULT_ENCODER, available_encoders, load_encoder
 
@@ -11,6 +11,7 @@ __all__ = [
     "EncoderError",
     "EncoderSpec",
     "TextTowerError",
+    "TokenEncoder",
     "WeightsError",
     "available_encoders",
     "load_encoder",

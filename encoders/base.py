@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,19 @@ class DualEncoder(Protocol):
 
     def encode_text(self, texts: Sequence[str]) -> Embeddings:
         """Embed sentences; whole [N, D] compares with whole motions, parts [N, P, D] with the parts of motions."""
+        ...
+
+
+@runtime_checkable
+class TokenEncoder(DualEncoder, Protocol):
+    """One that also tells body parts at every moment, and words, for late interaction."""
+
+    def encode_motion_tokens(self, clips: Sequence[Clip]) -> list[NDArray[np.float32]]:
+        """Unit vectors [n_i, P, D] of each clip: what every part does at every moment."""
+        ...
+
+    def encode_words(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Unit vectors [n_i, D] of each sentence's word pieces."""
         ...
 
 

@@ -10,41 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remora.asking import StoredVectors, clean_text, read_clip
 from remora.errors import RemoraError
+from remora.info import LibraryInfo, library_info
 from remora.threads import search_threads
 
 if TYPE_CHECKING:
     from db import Filter, Library, Snapshot
-    from encoders import DualEncoder, Embeddings, EncoderSpec
+    from encoders import DualEncoder
     from generator import Edit, Edited, ExemplarClip, Generated, Generator, Prompt, Sampling
     from indexer import IndexReport
     from motion import Clip
     from retriever import CaptionHits, Classification, Hits, Moments, Query
     from retriever.query import Mirror
-
-
-LONGEST_TEXT = 2000  # characters; sentence encoders read some 60 to 250 words
-
-
-@dataclass(frozen=True)
-class LibraryInfo:
-    """What a library holds: counts by source and split, hours, spaces, encoder, size of its newest version."""
-
-    path: str
-    uuid: str
-    version: int
-    clips: int
-    captions: int
-    hours: float
-    sources: Mapping[str, int]
-    splits: Mapping[str, int]
-    spaces: tuple[str, ...]
-    encoder: Mapping[str, Any]
 
 
 class Engine:
@@ -166,15 +148,20 @@ class Engine:
         unlike: Sequence[str] = (),
         mirror: Mirror = "",
         score: str = "whole",
+        words: float | None = None,
+        rerank: int | None = None,
     ) -> Hits:
         """The ``k`` clips that fit a sentence, a motion or a clip of the library best; by ``parts`` only, where given.
 
+        A sentence beside a motion or a clip says how it should differ ("but with raised arms"); ``words``, 0 to 1, is the
+        sentence's share (default :data:`retriever.query.WORDS`).
+
         ``like`` and ``unlike`` are clips of the library the question is moved towards and away from (``like`` alone
         is a question, too); ``mirror`` "only" asks for the mirror image, "also" for either side; ``score`` is one of
-        :data:`retriever.SCORES`.
+        :data:`retriever.SCORES`; those that look closer do it among the ``rerank`` best by the whole body (1,000).
 
         Raises:
-            RemoraError: not exactly one of text, motion and clip_id is given, and no ``like``.
+            RemoraError: neither text, motion, clip_id nor ``like`` is given, or both a motion and a clip.
             RetrievalError: a part, weight or score is unknown, the query is empty.  LibraryError: ``where`` cannot be
                 read.
         """
@@ -182,8 +169,8 @@ class Engine:
 
         if mirror and clip_id is not None:
             motion, clip_id = self.clip(clip_id), None
-        snapshot, query = self.snapshot, self._query(text, motion, clip_id, parts, weights, like, unlike, mirror)
-        way = score_named(score, query.part_weights)
+        snapshot, query = self.snapshot, self._query(text, motion, clip_id, parts, weights, like, unlike, mirror, words)
+        way = score_named(score, query.part_weights, rerank=rerank, reader=self)
         way.check(tuple(snapshot.encoder.get("parts", ())), query.text)
         self._check(query, where)
         search_threads(1)
@@ -336,26 +323,7 @@ class Engine:
 
     def info(self) -> LibraryInfo:
         """What the library holds."""
-        snapshot = self.snapshot
-        sources: dict[str, int] = {}
-        splits: dict[str, int] = {}
-        seconds = 0.0
-        for batch in snapshot.scan(columns=["source", "split", "duration_s"]):
-            for row in batch.to_pylist():
-                sources[row["source"]] = sources.get(row["source"], 0) + 1
-                splits[row["split"] or ""] = splits.get(row["split"] or "", 0) + 1
-                seconds += row["duration_s"]
-        return LibraryInfo(
-            path=str(self.path), uuid=self.library.uuid, version=snapshot.version, clips=len(snapshot),
-            captions=self._caption_count(), hours=round(seconds / 3600, 3), sources=dict(sorted(sources.items())),
-            splits=dict(sorted(splits.items())), spaces=tuple(snapshot.spaces), encoder=dict(snapshot.encoder),
-        )  # fmt: skip
-
-    def _caption_count(self) -> int:
-        return sum(
-            len(self.snapshot.captions(batch.column("clip_id").to_pylist()))
-            for batch in self.snapshot.scan(columns=["clip_id"])
-        )
+        return library_info(self.path, self.library.uuid, self.snapshot)
 
     def _check(self, query: Query, where: str | Filter | None) -> None:
         """Say what is wrong with a question before seconds go into loading an encoder."""
@@ -387,72 +355,22 @@ class Engine:
         like: Sequence[str] = (),
         unlike: Sequence[str] = (),
         mirror: Mirror = "",
+        words: float | None = None,
     ) -> Query:
         from retriever import Query
+        from retriever.query import WORDS
 
-        given = sum(value is not None for value in (text, motion, clip_id))
-        if given > 1 or not (given or like):
-            raise RemoraError("ask with exactly one of a text, a motion, or a clip of the library")
+        if motion is not None and clip_id is not None:
+            raise RemoraError("ask about one motion: a file, or a clip of the library")
+        if all(value is None for value in (text, motion, clip_id)) and not like:
+            raise RemoraError("ask with a text, a motion, or a clip of the library")
+        if words is not None and (text is None or (motion is None and clip_id is None)):
+            raise RemoraError(
+                "the share of the words is for a text beside a motion or a clip; give both, or leave it out"
+            )
         clip = None if motion is None else read_clip(motion)
         text = None if text is None else clean_text(text)
         return Query(
             text=text, clip=clip, clip_id=clip_id, parts=tuple(parts), weights=dict(weights or {}),
-            like=tuple(like), unlike=tuple(unlike), mirror=mirror,
+            like=tuple(like), unlike=tuple(unlike), mirror=mirror, words=WORDS if words is None else words,
         )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class StoredVectors:
-    """Stands for the encoder of a library where all vectors are in the library already; can embed nothing."""
-
-    spec: EncoderSpec
-
-    def encode_motion(self, clips: Sequence[Clip]) -> Embeddings:
-        """Never called; RemoraError if it is."""
-        raise RemoraError(f"no encoder is loaded to embed {len(clips)} clips; ask an engine with an encoder")
-
-    def encode_text(self, texts: Sequence[str]) -> Embeddings:
-        """Never called; RemoraError if it is."""
-        raise RemoraError(f"no encoder is loaded to embed {len(texts)} sentences; ask an engine with an encoder")
-
-
-def clean_text(text: str) -> str:
-    """A sentence that can be embedded, its blanks joined.
-
-    Raises:
-        RemoraError: the text is empty, has no letter or digit (only emoji, only punctuation), or is longer than
-            :data:`LONGEST_TEXT` characters: the encoder would not read most of it.
-    """
-    joined = " ".join(text.split())
-    if not joined:
-        raise RemoraError("the query is empty; say what to look for, e.g. 'a person waves'")
-    if not any(character.isalnum() for character in joined):
-        raise RemoraError(f"the query {joined[:40]!r} has no word in it; say in words what to look for")
-    if len(joined) > LONGEST_TEXT:
-        raise RemoraError(
-            f"the query {joined[:20]!r}... has {len(joined.split())} words and {len(joined)} characters, "
-            f"more than {LONGEST_TEXT}; say it in a sentence or two"
-        )
-    return joined
-
-
-def read_clip(motion: Clip | Path | str, *, joint_map: Path | None = None) -> Clip:
-    """``motion`` itself, or the one clip of a file.
-
-    Raises:
-        MotionError: the file cannot be read.
-        RemoraError: the file holds several clips.
-    """
-    from motion import Clip, MotionError, read
-
-    if isinstance(motion, Clip):
-        return motion
-    try:
-        clips = read(motion, joint_map=joint_map)
-    except MotionError as error:
-        if Path(motion).name in str(error):
-            raise
-        raise type(error)(f"{motion}: {error}") from error
-    if len(clips) != 1:
-        raise RemoraError(f"{motion}: holds {len(clips)} clips, expected one; index the file and ask by clip id")
-    return clips[0]

@@ -120,7 +120,7 @@ def draw_moments(
         RemoraError: there is no moment.
     """
     from motion.draw import Timeline, timelines
-    from remora.engine import read_clip
+    from remora.asking import read_clip
 
     if not found:
         raise RemoraError(f"{path}: not drawn, no clip fits; ask for something else or drop --where")

@@ -10,7 +10,7 @@ from retriever.evaluate import ALL_PROTOCOLS, Evaluation, Row, evaluate_retrieva
 from retriever.localize import Moment, Moments, localize, separate_takes
 from retriever.pair_protocols import PairRow
 from retriever.query import Query, rocchio
-from retriever.scores import SCORES, Hybrid, MaxSim, Parts, Score, Whole, max_sim, score_named
+from retriever.scores import SCORES, Hybrid, MaxSim, Parts, Score, Tokens, Whole, late_interaction, max_sim, score_named
 from retriever.search import CaptionHit, CaptionHits, Hit, Hits, describe, search, search_batch
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "RetrievalError",
     "Row",
     "Score",
+    "Tokens",
     "Whole",
     "calibration_of",
     "classify",
@@ -48,6 +49,7 @@ __all__ = [
     "evaluate_classification",
     "evaluate_localization",
     "evaluate_retrieval",
+    "late_interaction",
     "localize",
     "max_sim",
     "rocchio",

@@ -1,8 +1,10 @@
-"""What can be asked: a sentence, a motion, a clip of the library; more like some clips and unlike others; or its
-mirror image.
+"""What can be asked: a sentence, a motion, a clip of the library, a motion and a sentence at once; more like some clips
+and unlike others; or its mirror image.
 
 - Whole body is the default. ``parts`` compares only these; ``weights`` weighs parts (and ``whole``) against one
   another.
+- A motion (or a clip) with a sentence is "like this, but with raised arms": the unit vector of their weighted sum, in the
+  whole and in every part; ``words`` is the sentence's share (:data:`WORDS`, chosen on validation, see ``notebooks/LOG.md``).
 - ``like`` and ``unlike`` move the question towards some clips of the library and away from others, or, with ``like``
   alone, are the question. These clips themselves are not answers.
 - A query knows how to become vectors; it knows nothing of libraries beyond the vectors of a clip that is in one.
@@ -26,13 +28,14 @@ from retriever.errors import QueryError
 WHOLE = "whole"
 TOWARDS = 0.75  # weights of Rocchio's formula as textbooks have them
 AWAY = 0.25
+WORDS = 0.6  # of a composed question; .5 and .8 did worse on validation
 
 Mirror = Literal["", "only", "also"]
 
 
 @dataclass(frozen=True)
 class Query:
-    """A question: one of ``text``, ``clip``, ``clip_id``, or none of them with ``like``."""
+    """A question: ``text``, ``clip`` or ``clip_id``, text with one of the others, or none of them with ``like``."""
 
     text: str | None = None
     clip: Clip | None = None
@@ -42,11 +45,16 @@ class Query:
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     mirror: Mirror = ""
+    words: float = WORDS  # share of the text, 0..1, where there is a motion too
 
     def __post_init__(self) -> None:
         given = [name for name in ("text", "clip", "clip_id") if getattr(self, name) is not None]
-        if len(given) > 1 or not (given or self.like):
-            raise QueryError(f"a query is one of text, clip and clip_id, this one has {' and '.join(given) or 'none'}")
+        if "clip" in given and "clip_id" in given:
+            raise QueryError("a query is about one motion, this one has a clip and a clip_id; leave one out")
+        if not (given or self.like):
+            raise QueryError("a query is a text, a motion or a clip of the library, this one has none")
+        if not 0 <= self.words <= 1:
+            raise QueryError(f"the share of the words is {self.words}; give a number from 0 (motion alone) to 1")
         if self.text is not None and not self.text.strip():
             raise QueryError('the query is empty; say what to look for, such as "a person waves"')
         both = sorted(set(self.like) & set(self.unlike))
@@ -54,7 +62,7 @@ class Query:
             raise QueryError(f"clip {both[0]!r} is to be both like and unlike; take it out of one")
         if self.mirror not in ("", "only", "also"):
             raise QueryError(f"mirror is {self.mirror!r}; use 'only' or 'also', or leave it out")
-        if self.mirror and self.text is None and self.clip is None:
+        if self.mirror and (self.clip_id is not None or (self.text is None and self.clip is None)):
             raise QueryError(
                 "a mirror image is made of a sentence or a motion; give the clip's motion instead of its id"
             )
@@ -80,12 +88,11 @@ class Query:
 
     def describe(self) -> str:
         """The query in a line, for answers and titles."""
-        if self.text is not None:
-            base = self.text
-        elif self.clip is not None:
+        base = "" if self.clip_id is None else f"clip {self.clip_id}"
+        if self.clip is not None:
             base = f"motion {self.clip.clip_id or self.clip.source.take or '(unnamed)'}"
-        else:
-            base = "" if self.clip_id is None else f"clip {self.clip_id}"
+        if self.text is not None:
+            base = f"{base}, but {self.text}" if base else self.text
         more = [f"like {', '.join(self.like)}"] if self.like else []
         more += [f"unlike {', '.join(self.unlike)}"] if self.unlike else []
         more += [f"mirrored: {self.mirror}"] if self.mirror else []
@@ -116,14 +123,27 @@ def embed(query: Query, encoder: DualEncoder, snapshot: Snapshot) -> QueryVector
     base: dict[str, NDArray[np.float32]] = {}
     if query.clip_id is not None:
         base = {name: snapshot.vectors([query.clip_id], f"motion/{name}")[0] for name in names}
-    elif query.text is not None or query.clip is not None:
-        made = encoder.encode_text([query.text]) if query.text is not None else encoder.encode_motion([_clip(query)])
+    elif query.clip is not None:
+        made = encoder.encode_motion([query.clip])
         base = dict(zip(names, [made.whole[0], *made.parts[0]], strict=True))
+    if query.text is not None:
+        made = encoder.encode_text([query.text])
+        said = dict(zip(names, [made.whole[0], *made.parts[0]], strict=True))
+        base = {name: composed(base[name], said[name], query.words) for name in names} if base else said
     if query.like or query.unlike:
         for name in names:
             near, far = (snapshot.vectors(ids, f"motion/{name}") for ids in (query.like, query.unlike))
             base[name] = rocchio(base.get(name), near, far)
     return QueryVectors(base.pop(WHOLE), base, query.text or "")
+
+
+def composed(motion: NDArray[np.float32], text: NDArray[np.float32], words: float) -> NDArray[np.float32]:
+    """The unit vector [D] of a motion's and a sentence's weighted sum; a part the motion lacks (zeros) stays absent."""
+    total = (1 - words) * motion.astype(np.float64) + words * text.astype(np.float64)
+    length = float(np.linalg.norm(total))
+    if not motion.any() or length < 1e-6:
+        return np.zeros_like(motion)
+    return (total / length).astype(np.float32)
 
 
 def rocchio(
@@ -150,9 +170,3 @@ def rocchio(
     if length < 1e-6:
         raise QueryError("what the clips are to be like and unlike cancels out; name others")
     return (total / length).astype(np.float32)
-
-
-def _clip(query: Query) -> Clip:
-    if query.clip is None:
-        raise QueryError("the query has no motion")
-    return query.clip

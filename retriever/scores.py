@@ -6,6 +6,9 @@ it.
 - ``MaxSim``: late interaction (Khattab and Zaharia, "ColBERT", 2020) with body parts for words: the mean over the
   question's parts of the best cosine with any part of the clip. What the right arm does in the question may be done
   by the left one in the clip.
+- ``Tokens``: the same with the words of the question and the parts of the clip at every moment; the frames of the best clips
+  are embedded anew, nothing is stored for it. Measured in ``notebooks/LOG.md``: with weights that were not trained for it, it
+  costs much and gives nothing, so nothing uses it unless it is asked for.
 - ``Hybrid``: captions by words (BM25) and motion by vector, merged by rank (Cormack et al., "Reciprocal rank fusion",
   2009): the sum of 1 / (60 + rank). For names and rare words, which vectors blur.
 """
@@ -20,12 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db import Filter, Snapshot
+from encoders import DualEncoder, TokenEncoder
+from motion import Clip
 from retriever.errors import QueryError
 from retriever.query import WHOLE, QueryVectors
 
 RANK_OFFSET = 60
 DEEP = 10  # times as many clips as wanted are ranked before two rankings are merged
 LEAST_DEPTH = 100
+RERANK = 1000
+TOKEN_WEIGHT = 0.2  # of late interaction, beside the cosine of the whole bodies
+AT_ONCE = 256  # clips
 
 
 @dataclass(frozen=True)
@@ -84,14 +92,13 @@ class Whole(Parts):
 class MaxSim:
     """Late interaction over body parts among the ``rerank`` clips whose whole bodies fit best."""
 
-    rerank: int = 1000
+    rerank: int = RERANK
 
     def check(self, parts: tuple[str, ...], text: str | None) -> None:
         """An encoder with parts, something to re-rank."""
         if not parts:
             raise QueryError("this encoder has no body parts, which maxsim compares; ask by the whole body")
-        if self.rerank < 1:
-            raise QueryError(f"maxsim re-ranks {self.rerank} clips; give at least 1")
+        _check_rerank(self.rerank)
 
     def find(self, snapshot: Snapshot, asked: QueryVectors, k: int, where: str | Filter | None) -> Found:
         """The whole bodies first, then the parts of the best."""
@@ -101,6 +108,65 @@ class MaxSim:
         order = sorted(range(len(ids)), key=lambda at: (-scores[at], ids[at]))[:k]
         plan = {**first.plan, "score": "maxsim", "reranked": len(ids)}
         return Found([ids[at] for at in order], [float(scores[at]) for at in order], plan)
+
+
+def _check_rerank(count: int) -> None:
+    if count < 1:
+        raise QueryError(f"{count} clips are to be re-ranked; give at least 1")
+
+
+class Reader(Protocol):
+    """Who knows the encoder and the frames of a library: an engine."""
+
+    @property
+    def encoder(self) -> DualEncoder:
+        """The encoder of the library."""
+        ...
+
+    def clip(self, clip_id: str) -> Clip:
+        """A clip with its frames."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Late interaction of words with body parts at every moment, among the ``rerank`` clips whose whole bodies fit best."""
+
+    reader: Reader
+    rerank: int = RERANK
+    weight: float = TOKEN_WEIGHT
+
+    def check(self, parts: tuple[str, ...], text: str | None) -> None:
+        """A question in words, an encoder with parts, something to re-rank."""
+        if text is None:
+            raise QueryError("the score 'tokens' compares words with moments; ask with a sentence")
+        if not parts:
+            raise QueryError("this encoder has no body parts, which 'tokens' compares; ask by the whole body")
+        _check_rerank(self.rerank)
+
+    def find(self, snapshot: Snapshot, asked: QueryVectors, k: int, where: str | Filter | None) -> Found:
+        """The whole bodies first, then words and moments of the best."""
+        encoder = self.reader.encoder
+        if not isinstance(encoder, TokenEncoder):
+            raise QueryError(f"encoder {encoder.spec.name!r} tells no words and moments; ask by another score")
+        first = snapshot.search("motion/whole", asked.of(WHOLE), max(self.rerank, k), where=where)
+        ids = first.ids[0]
+        (words,) = encoder.encode_words([asked.text])
+        late: list[float] = []
+        for start in range(0, len(ids), AT_ONCE):
+            clips = [self.reader.clip(name) for name in ids[start : start + AT_ONCE]]
+            late += [late_interaction(words, moments) for moments in encoder.encode_motion_tokens(clips)]
+        scores = first.scores[0] + self.weight * np.array(late, np.float32)
+        order = sorted(range(len(ids)), key=lambda at: (-scores[at], ids[at]))[:k]
+        plan = {**first.plan, "score": "tokens", "reranked": len(ids)}
+        return Found([ids[at] for at in order], [float(scores[at]) for at in order], plan)
+
+
+def late_interaction(words: NDArray[np.float32], moments: NDArray[np.float32]) -> float:
+    """Mean over words [n, D] of the best cosine with any part at any moment [N, P, D]; 0 where there is nothing to compare."""
+    if not words.size or not moments.size:
+        return 0.0
+    return float((words @ moments.reshape(-1, words.shape[1]).T).max(axis=1).mean())
 
 
 def _part_vectors(snapshot: Snapshot, ids: list[str], parts: tuple[str, ...]) -> NDArray[np.float32]:
@@ -148,19 +214,25 @@ class Hybrid:
         return Found(best, [fused[name] for name in best], plan)
 
 
-SCORES = ("whole", "maxsim", "hybrid")
+SCORES = ("whole", "maxsim", "tokens", "hybrid")
+RERANKING = ("maxsim", "tokens")
 
 
-def score_named(name: str, weights: Mapping[str, float]) -> Score:
-    """A way of scoring by its name on the command line; weights of parts go with "whole" only.
+def score_named(name: str, weights: Mapping[str, float], *, rerank: int | None = None, reader: Reader) -> Score:
+    """A way of scoring by its name; weights of parts go with "whole" only, ``rerank`` with late interaction.
 
     Raises:
-        QueryError: there is no such way, or weights with one that takes none.
+        QueryError: there is no such way, or weights or a number with one that takes none.
     """
     if name not in SCORES:
         raise QueryError(f"no score {name!r}; there are {', '.join(SCORES)}")
+    if rerank is not None and name not in RERANKING:
+        raise QueryError(f"the score {name!r} re-ranks nothing; {' and '.join(RERANKING)} do")
     if name == "whole":
         return Parts(dict(weights)) if weights else Whole()
     if weights:
         raise QueryError(f"the score {name!r} takes no body parts or weights; leave them out, or the score")
-    return MaxSim() if name == "maxsim" else Hybrid()
+    depth = RERANK if rerank is None else rerank
+    if name == "maxsim":
+        return MaxSim(depth)
+    return Tokens(reader, depth) if name == "tokens" else Hybrid()

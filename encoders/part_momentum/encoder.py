@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoders.base import Embeddings, EncoderSpec
 from encoders.errors import EncoderError, WeightsError
@@ -54,10 +55,9 @@ class PartMomentumEncoder:
         """Embed clips of any length and rate (SMPL-22 joints); whole [N, D], parts [N, P, D]."""
         import torch
 
-        from encoders.part_momentum.data import clip_features, pad
+        from encoders.part_momentum.data import pad
 
-        limit = int(MAX_SECONDS * self._features.fps)
-        features = [self._normaliser(clip_features(clip, self._features))[:limit] for clip in clips]
+        features = self._read(clips)
         whole = np.zeros((len(clips), self.spec.dim), dtype=np.float32)
         parts = np.zeros((len(clips), len(self.spec.parts), self.spec.dim), dtype=np.float32)
         for rows in length_batches([len(x) for x in features], FRAMES_A_BATCH):
@@ -73,6 +73,58 @@ class PartMomentumEncoder:
                 f"clip {clip.clip_id or clip.source.take!r} has no finite embedding; check it for NaN frames"
             )
         return Embeddings(whole, parts)
+
+    def encode_motion_tokens(self, clips: Sequence[Clip]) -> list[NDArray[np.float32]]:
+        """Unit vectors [n_i, P, D] of what each part of each clip does at every moment (see :mod:`tokens`).
+
+        Raises:
+            EncoderError: an encoder of the whole body.
+        """
+        import torch
+
+        from encoders.part_momentum.data import pad
+        from encoders.part_momentum.model import PartTowers
+        from encoders.part_momentum.tokens import motion_tokens
+
+        towers = self._model.motion
+        if not isinstance(towers, PartTowers):
+            raise EncoderError(f"encoder {self.spec.name!r} has no body parts, hence no moments of them")
+        features = self._read(clips)
+        found: list[NDArray[np.float32]] = [np.zeros((0, 0, 0), np.float32)] * len(clips)
+        for rows in length_batches([len(x) for x in features], FRAMES_A_BATCH):
+            x, mask = pad([features[i] for i in rows])
+            with torch.inference_mode():
+                tokens, real = motion_tokens(towers, x.to(self._device), mask.to(self._device))
+            for row, own, there in zip(rows, tokens.float().cpu().numpy(), real.cpu().numpy(), strict=True):
+                found[row] = own[there]
+        return found
+
+    def encode_words(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Unit vectors [n_i, D] of each sentence's word pieces, without the special ones at both ends."""
+        import torch
+
+        from encoders.part_momentum.tokens import word_vectors
+
+        tower = self._text_tower()
+        _, cues = sentence_inputs(texts, tower.encode)
+        _, words = tower.encode_words(texts)
+        with torch.inference_mode():
+            made = [
+                word_vectors(
+                    self._model.text,
+                    torch.from_numpy(own[1:-1]).to(self._device),
+                    torch.from_numpy(cue).to(self._device),
+                )
+                for own, cue in zip(words, cues, strict=True)
+            ]
+        return [vectors.float().cpu().numpy() for vectors in made]
+
+    def _read(self, clips: Sequence[Clip]) -> list[NDArray[np.float32]]:
+        """Normalised features [T_i, C] of the clips' first :data:`MAX_SECONDS`."""
+        from encoders.part_momentum.data import clip_features
+
+        limit = int(MAX_SECONDS * self._features.fps)
+        return [self._normaliser(clip_features(clip, self._features))[:limit] for clip in clips]
 
     def encode_text(self, texts: Sequence[str]) -> Embeddings:
         """Embed sentences; whole [N, D], parts [N, P, D]: the same sentence as each body part would live it."""

@@ -49,7 +49,7 @@ def convert(
     Says what was assumed about its rig, unit and axes.
     """
     from motion import write
-    from remora.engine import read_clip
+    from remora.asking import read_clip
 
     clip = read_clip(source, joint_map=joint_map)
     with waiting(f"writing {to}", quiet=as_json):

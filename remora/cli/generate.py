@@ -312,7 +312,7 @@ def sampling_of(
 def _read_prompts(text: str | None, file: Path | None, seconds: float | None) -> list[tuple[str, float | None]]:
     from generator import parse_prompts
     from generator.model import LONGEST_S, SHORTEST_S
-    from remora.engine import clean_text
+    from remora.asking import clean_text
 
     if (text is None) == (file is None):
         raise RemoraError("give either a sentence or --prompts FILE")
@@ -411,7 +411,7 @@ def _line(want: Wanted, result: Generated) -> dict[str, Any]:
 
 
 def _clip(engine: Engine, name: str) -> Any:
-    from remora.engine import read_clip
+    from remora.asking import read_clip
 
     if Path(name).exists():
         return read_clip(Path(name))

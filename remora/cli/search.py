@@ -23,9 +23,16 @@ def search(
     text: Annotated[str | None, typer.Argument(metavar="TEXT", help='What to look for: "a person waves".')] = None,
     library: LibraryDir = DEFAULT_LIBRARY,
     motion: Annotated[
-        Path | None, typer.Option("--motion", metavar="FILE", help="Look for motions like this file's first 30 s.")
+        Path | None,
+        typer.Option("--motion", metavar="FILE", help="Motions like this file's first 30 s; TEXT: but so."),
     ] = None,
-    clip: Annotated[str | None, typer.Option("--clip", metavar="ID", help="Look for motions like this clip's.")] = None,
+    clip: Annotated[
+        str | None, typer.Option("--clip", metavar="ID", help="Motions like this clip's; TEXT: but so.")
+    ] = None,
+    words: Annotated[
+        float | None,
+        typer.Option("--words", metavar="SHARE", help="Share of TEXT beside a motion or a clip, 0 to 1; default 0.6."),
+    ] = None,
     part: Annotated[
         list[str] | None,
         typer.Option("--part", metavar="PART", help="Compare only this body part, e.g. left_arm; may be repeated."),
@@ -48,9 +55,15 @@ def search(
     score: Annotated[
         str,
         typer.Option(
-            "--score", metavar="WAY", help="whole, maxsim (any part with any), or hybrid (captions' words too)."
+            "--score",
+            metavar="WAY",
+            help="whole, maxsim (any part with any), tokens (words with moments; slow), or hybrid (captions' words too).",
         ),
     ] = "whole",
+    rerank: Annotated[
+        int | None,
+        typer.Option("--rerank", metavar="N", help="How many of the best maxsim and tokens look at; default 1000."),
+    ] = None,
     batch: Annotated[
         Path | None, typer.Option("--batch", metavar="FILE", help="Ask every line of a text file; - reads from stdin.")
     ] = None,
@@ -67,8 +80,9 @@ def search(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Search by a sentence, a motion file, or a clip.
+    """Search by a sentence, a motion file, a clip, or "like this, but ...".
 
+    TEXT beside --motion or --clip says how the answers should differ from that motion.
     Every hit comes with the score of each body part.
     """
     from remora.engine import Engine
@@ -79,8 +93,9 @@ def search(
         raise typer.BadParameter(f"{to!r} is neither motion nor text", param_hint="--to")
     if save_strip is not None:
         check_picture(save_strip)
+    shaped = part or parsed or like or unlike or mirror or words is not None or rerank is not None or score != "whole"
     if localize:
-        if text is None or part or parsed or like or unlike or mirror or to == "text":
+        if text is None or shaped or to == "text":
             raise RemoraError("--localize looks for the seconds of a sentence: give TEXT; --motion or --clip say where")
         with waiting("searching", quiet=as_json):
             found = engine.localize(text, motion=motion, clip_id=clip, k=count, where=where)
@@ -90,25 +105,14 @@ def search(
             say(f"drawn: {save_strip}")
         return
     if batch is not None:
-        if (
-            text is not None
-            or motion
-            or clip
-            or part
-            or parsed
-            or like
-            or unlike
-            or mirror
-            or to != "motion"
-            or save_strip
-        ):
+        if text is not None or motion or clip or shaped or to != "motion" or save_strip:
             raise RemoraError(
                 "--batch asks sentences by the whole body; give --where, -k and --json beside it, nothing else"
             )
         _batch(engine, batch, count, where, as_json=as_json)
         return
     if to == "text":
-        if text is not None or part or parsed or where or save_strip or like or unlike or mirror:
+        if text is not None or shaped or where or save_strip:
             raise RemoraError("--to text finds captions for a motion; give --motion FILE or --clip ID and nothing else")
         with waiting("searching", quiet=as_json):
             captions = engine.describe(motion=motion, clip_id=clip, k=count)
@@ -117,7 +121,7 @@ def search(
     with waiting("searching", quiet=as_json):
         hits = engine.search(
             text, motion=motion, clip_id=clip, parts=part or (), weights=parsed, k=count, where=where, like=like or (),
-            unlike=unlike or (), mirror=_side(mirror), score=score,
+            unlike=unlike or (), mirror=_side(mirror), score=score, words=words, rerank=rerank,
         )  # fmt: skip
     write_json(hits.to_json()) if as_json else write_hits(hits)
     if save_strip is not None:

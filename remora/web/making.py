@@ -6,8 +6,9 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from remora.asking import clean_text
 from remora.cli.generate import sampling_of
-from remora.engine import Engine, clean_text
+from remora.engine import Engine
 from remora.web.answers import Draw, EditedAnswer, EditMotion, ExemplarAnswer, Generate, ResultAnswer
 from remora.web.errors import StudioError
 from remora.web.jobs import Step, Work

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from motion import SKELETONS
+from remora.asking import LONGEST_TEXT
 from remora.cli.search import parse_weights
-from remora.engine import LONGEST_TEXT
 from remora.web.answers import (
     ChangedAnswer,
     Classify,

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from db import And, Filter, In, Library, LibraryError, Snapshot, parse_filter
 from indexer import spec_of_card
 from motion import Caption, Clip, MotionError
-from remora.engine import Engine, LibraryInfo, clean_text
+from remora.asking import clean_text
+from remora.engine import Engine
 from remora.errors import RemoraError
+from remora.info import LibraryInfo
 from remora.web.answers import (
     ChangedAnswer,
     Classify,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from encoders import EncoderError
 from encoders.base import EncoderSpec
 from encoders.part_momentum.config import BASE, SMALL, WHOLE_BODY, ModelConfig
 from encoders.part_momentum.data import Normaliser
@@ -42,6 +43,23 @@ def wandering(frames: int, seed: int) -> Clip:
     rest = rng.normal(size=(22, 3)) * 0.3 + [0, 1, 0]
     sway = np.cumsum(rng.normal(size=(frames, 22, 3)) * 0.01, axis=0)
     return Clip(joints=(rest + sway).astype(np.float32), skeleton=SMPL_22, fps=20.0)
+
+
+def test_moments_of_parts_depend_on_the_clip_alone_and_each_on_its_own_part() -> None:
+    model, clips = encoder(TINY), [wandering(frames, seed) for seed, frames in enumerate((9, 40, 61))]
+    together = model.encode_motion_tokens(clips)
+    for clip, tokens in zip(clips, together, strict=True):
+        assert tokens.shape[1:] == (len(TINY.parts), TINY.dim)
+        np.testing.assert_allclose(tokens, model.encode_motion_tokens([clip])[0], atol=2e-6)
+        np.testing.assert_allclose(np.linalg.norm(tokens, axis=-1), 1, atol=1e-5)
+    assert [len(tokens) for tokens in together] == sorted(len(tokens) for tokens in together)
+    moved = clips[2].joints.copy()
+    moved[:, [SMPL_22.index("left_wrist"), SMPL_22.index("left_elbow")]] += np.float32(0.2)
+    other = model.encode_motion_tokens([Clip(moved, SMPL_22, 20.0)])[0]
+    changed = np.abs(other - together[2]).max(axis=(0, 2)) > 1e-5
+    assert dict(zip(TINY.parts, changed, strict=True))["left_arm"] and not changed[TINY.parts.index("right_leg")]
+    with pytest.raises(EncoderError, match="no body parts"):
+        encoder(TINY_WHOLE).encode_motion_tokens(clips)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,15 @@ def test_sentences_find_synthetic_motion_never_trained_on(encoder: encoders.Dual
     assert np.mean(first) > 0.7  # chance 1 of 40
 
 
+def test_words_are_vectors_of_their_own_and_see_their_sentence(encoder: encoders.DualEncoder) -> None:
+    assert isinstance(encoder, encoders.TokenEncoder)
+    few, many = encoder.encode_words(["wave", "a person waves the left hand"])
+    assert len(few) == 1 and len(many) == 6
+    np.testing.assert_allclose(np.linalg.norm(many, axis=-1), 1, atol=1e-4)
+    (other,) = encoder.encode_words(["a person waves the right hand"])
+    assert (1 - (many * other).sum(1)).min() > 1e-4
+
+
 def test_a_mirrored_wave_is_told_from_the_wave(encoder: encoders.DualEncoder) -> None:
     waves = [c for c in synthesise(300, seed=5) if c.labels["class_id"] == "wave_left_hand"][:4]
     vectors = encoder.encode_motion([*waves, *(mirror_clip(c) for c in waves)]).whole

@@ -309,8 +309,15 @@ def test_ten_thousand_words_or_an_endless_one(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], ["exactly one"]),
-        (["walk", "--clip", "takes/wave hello.npy#0.00-2.00"], ["exactly one"]),
+        ([], ["a text, a motion, or a clip"]),
+        (["--motion", "a.bvh", "--clip", "takes/wave hello.npy#0.00-2.00"], ["one motion"]),
+        (["walk", "--words", "0.5"], ["beside a motion or a clip"]),
+        (["walk", "--clip", "takes/wave hello.npy#0.00-2.00", "--words", "1.5"], ["1.5", "from 0", "to 1"]),
+        (["walk", "--clip", "takes/wave hello.npy#0.00-2.00", "--words", "nan"], ["nan"]),
+        (["walk", "--rerank", "10"], ["re-ranks nothing", "maxsim"]),
+        (["walk", "--score", "tokens", "--rerank", "0"], ["at least 1"]),
+        (["walk", "--score", "tokens"], ["fake", "no words and moments"]),
+        (["--clip", "takes/wave hello.npy#0.00-2.00", "--score", "tokens"], ["ask with a sentence"]),
         (["--clip", "nosuch#0-1"], ["nosuch#0-1"]),
         (["walk", "--part", "tail"], ["tail", "left_arm"]),
         (["walk", "--weights", "tail=1"], ["tail", "left_arm"]),

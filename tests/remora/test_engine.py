@@ -12,7 +12,8 @@ import encoders
 from db import FilterError, RequestError
 from indexer import EncoderMismatch
 from motion import SMPL_22, Caption, Clip
-from remora.engine import LONGEST_TEXT, Engine, clean_text
+from remora.asking import LONGEST_TEXT, clean_text
+from remora.engine import Engine
 from remora.errors import RemoraError
 from retriever import RetrievalError
 from tests.fakes import FakeEncoder, somebody
@@ -63,7 +64,7 @@ def test_a_clip_of_the_library_needs_no_encoder(library: Path, monkeypatch: pyte
         ({"text": "walk", "parts": ["tail"]}, RetrievalError),
         ({"clip_id": "nosuch"}, RequestError),
         ({"text": "  "}, RemoraError),
-        ({"text": "walk", "clip_id": CLIP_ID}, RemoraError),
+        ({"text": "walk", "clip_id": CLIP_ID, "words": 1.2}, RetrievalError),
         ({}, RemoraError),
     ],
 )

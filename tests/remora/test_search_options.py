@@ -50,9 +50,9 @@ def test_every_line_of_a_file_is_a_question(remora: Remora, library: Path, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--like", "nobody"), "no clip 'nobody'"), (("a", "--score", "best"), "whole, maxsim, hybrid"),
+        (("--like", "nobody"), "no clip 'nobody'"), (("a", "--score", "best"), "whole, maxsim, tokens, hybrid"),
         (("a", "--mirror", "left"), "neither only nor also"), (("a", "--score", "hybrid", "--part", "root"), "no body parts"),
-        (("--unlike", "x"), "exactly one"), (("a", "--where", "sped > 1"), "did you mean 'speed'"),
+        (("--unlike", "x"), "a text, a motion, or a clip"), (("a", "--where", "sped > 1"), "did you mean 'speed'"),
         (("a", "--where", "speed > 1; drop table t"), "filter"), (("a", "--where", "caption in (select 1)"), "not allowed"),
         (("a", "--where", "x = read_csv('y')"), "not a plain value"), (("a", "--batch", "none.txt"), "--batch"),
         (("--batch", "none.txt"), "none.txt"), (("a", "-k", "0"), "-k"),

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from db import Library
-from indexer import index
-from motion import PARTS, mirror_clip, read
+from indexer import clip_of_row, index
+from motion import PARTS, Clip, mirror_clip, read
 from retriever import (
     Hybrid,
     MaxSim,
     Parts,
     Query,
     QueryError,
+    Tokens,
     Whole,
+    late_interaction,
     max_sim,
     rocchio,
     score_named,
     search,
     search_batch,
 )
+from retriever.query import composed
 from tests.fakes import FakeEncoder, write_takes
 
 NAMES = {
@@ -42,6 +47,74 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 def named(library: Library, word: str) -> str:
     (found,) = [name for name in library.snapshot().ids() if word in name]
     return found
+
+
+class Telling(FakeEncoder):
+    """A fake that also tells words, and for moments the words of a clip's caption."""
+
+    def __init__(self, library: Library) -> None:
+        super().__init__()
+        self.encoder, self._snapshot = self, library.snapshot()
+
+    def clip(self, clip_id: str) -> Clip:
+        return clip_of_row(
+            self._snapshot.rows([clip_id]).to_pylist()[0],
+            self._snapshot.captions([clip_id]).to_pylist(),
+            self._snapshot.frames(clip_id),
+        )
+
+    def encode_words(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        return [self.encode_text(text.split()).whole for text in texts]
+
+    def encode_motion_tokens(self, clips: Sequence[Clip]) -> list[NDArray[np.float32]]:
+        said = self.encode_words([clip.captions[0].text for clip in clips])
+        return [np.repeat(words[:, None], len(PARTS), axis=1) for words in said]
+
+
+def test_tokens_add_the_mean_over_words_of_their_best_moment(library: Library) -> None:
+    reader, snapshot = Telling(library), library.snapshot()
+    query = Query(text="waves kicks")
+    plain = {hit.clip_id: hit.score for hit in search(snapshot, reader, query, k=20)}
+    hits = search(snapshot, reader, query, k=20, score=Tokens(reader, weight=0.5))
+    (words,) = reader.encode_words(["waves kicks"])
+    for hit in hits:
+        (moments,) = reader.encode_motion_tokens([reader.clip(hit.clip_id)])
+        late = (words @ moments[:, 0].T).max(axis=1).mean()
+        assert hit.score == pytest.approx(plain[hit.clip_id] + 0.5 * late, abs=1e-5)
+        assert late == pytest.approx(late_interaction(words, moments), abs=1e-6)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    few = search(snapshot, reader, query, k=1, score=Tokens(reader, rerank=2, weight=0.5))
+    assert few.plan["reranked"] == 2
+    assert late_interaction(words[:0], words[None]) == 0.0
+
+
+def test_a_clip_with_words_is_asked_by_their_weighted_sum(library: Library) -> None:
+    snapshot, encoder = library.snapshot(), FakeEncoder()
+    clip_id = named(library, "kicks left")
+    own, said = snapshot.vectors([clip_id], "motion/whole")[0], encoder.encode_text(["waves"]).whole[0]
+    vector = 0.3 * own + 0.7 * said
+    hits = search(snapshot, encoder, Query(text="waves", clip_id=clip_id, words=0.7), k=20)
+    expected = snapshot.vectors([h.clip_id for h in hits], "motion/whole") @ vector / np.linalg.norm(vector)
+    np.testing.assert_allclose([h.score for h in hits], expected, atol=1e-5)
+    assert hits.query == f"clip {clip_id}, but waves"
+    clip = next(c for c in map(Telling(library).clip, snapshot.ids()) if c.captions[0].text == "kicks left")
+    same = search(snapshot, encoder, Query(text="waves", clip=clip, words=0.7), k=20)
+    assert [h.clip_id for h in same] == [h.clip_id for h in hits]
+    ends = {0.0: Query(clip_id=clip_id), 1.0: Query(text="waves")}
+    for words, alone in ends.items():
+        both = search(snapshot, encoder, Query(text="waves", clip_id=clip_id, words=words), k=20)
+        np.testing.assert_allclose([h.score for h in both], [h.score for h in search(snapshot, encoder, alone, k=20)])
+    part = search(snapshot, encoder, Query(text="waves", clip_id=clip_id, parts=("left_arm",)), k=20)
+    assert [h.score for h in part] == pytest.approx([h.parts["left_arm"] for h in part], abs=1e-5)
+    mirrored = search(snapshot, encoder, Query(text="left", clip=clip, mirror="only"), k=20)
+    turned = search(snapshot, encoder, Query(text="right", clip=mirror_clip(clip)), k=20)
+    assert [h.clip_id for h in mirrored] == [h.clip_id for h in turned]
+
+
+def test_a_part_that_the_motion_lacks_stays_absent() -> None:
+    text = np.eye(4, dtype=np.float32)[0]
+    assert not composed(np.zeros(4, np.float32), text, 0.6).any()
+    assert not composed(-text, text, 0.5).any()
 
 
 def test_maxsim_is_the_mean_over_asked_parts_of_their_best_match(library: Library) -> None:
@@ -140,9 +213,9 @@ def test_many_sentences_at_once_are_answered_as_one_by_one(library: Library) -> 
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ({}, "none"), ({"text": "a", "clip_id": "b"}, "text and clip_id"), ({"unlike": ("x",)}, "none"),
+        ({}, "none"), ({"unlike": ("x",)}, "none"), ({"text": "a", "clip_id": "x", "words": -0.1}, "share of the words"),
         ({"text": "a", "like": ("x",), "unlike": ("x",)}, "both"), ({"text": "a", "mirror": "left"}, "only"),
-        ({"clip_id": "x", "mirror": "also"}, "mirror image"),
+        ({"clip_id": "x", "mirror": "also"}, "mirror image"), ({"text": "a", "clip_id": "x", "mirror": "also"}, "mirror image"),
     ],
 )  # fmt: skip
 def test_questions_that_cannot_be_asked(query: dict[str, object], message: str) -> None:
@@ -161,8 +234,15 @@ def test_ways_of_scoring_that_do_not_fit_are_refused(library: Library) -> None:
             search(snapshot, encoder, query, score=way)
     with pytest.raises(QueryError):
         MaxSim().check((), "a")
-    with pytest.raises(QueryError, match="whole, maxsim, hybrid"):
-        score_named("best", {})
+    reader = Telling(library)
+    with pytest.raises(QueryError, match="whole, maxsim, tokens, hybrid"):
+        score_named("best", {}, reader=reader)
     with pytest.raises(QueryError, match="no body parts"):
-        score_named("hybrid", {"root": 1.0})
-    assert score_named("whole", {}) == Whole()
+        score_named("hybrid", {"root": 1.0}, reader=reader)
+    with pytest.raises(QueryError, match="re-ranks nothing"):
+        score_named("whole", {}, rerank=5, reader=reader)
+    assert score_named("whole", {}, reader=reader) == Whole()
+    assert score_named("maxsim", {}, rerank=5, reader=reader) == MaxSim(5)
+    for text, parts in ((None, PARTS), ("a", ())):
+        with pytest.raises(QueryError):
+            Tokens(reader).check(parts, text)

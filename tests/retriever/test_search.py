@@ -96,7 +96,6 @@ def test_captions_for_a_motion_are_different_and_best_first(library: Library, tm
     ("question", "says"),
     [
         ({}, "none"),
-        ({"text": "a", "clip_id": "b"}, "text and clip_id"),
         ({"text": "   "}, "empty"),
     ],
 )
