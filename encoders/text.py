@@ -1,7 +1,7 @@
 """Text towers: sentences to frozen sentence vectors, from models that are already on this machine.
 
 - The default is all-MiniLM-L6-v2 out of an installed wheel: real semantic vectors with no hub and no download.
-- CLIP's text tower is read through transformers from a local folder, or from a hub only when the user names a hub id.
+- Others are read through transformers (:mod:`encoders.hub_towers`).
 - Sentence encoders hardly see sides (cosine of "left hand" and "right hand" 0.98), so a few lexical features stand beside
   the sentence vector: sides, directions, speed, body parts.
 - Weights are safetensors; the tower's fingerprint goes into the encoder's, so another tower cannot slip in unseen.
@@ -12,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,10 +118,11 @@ def load_text_tower(name: str = MINILM, device: str = "cpu") -> TextTower:
     """The tower called ``name``: "minilm", "clip:" or "sentence:" and a folder or hub id; TextTowerError with the remedy."""
     if name == MINILM:
         return MiniLMTower(device)
-    if name.startswith("clip:"):
-        return ClipTower(name.removeprefix("clip:"), device)
-    if name.startswith("sentence:"):
-        return SentenceTower(name.removeprefix("sentence:"), device)
+    if name.startswith(("clip:", "sentence:")):
+        from encoders.hub_towers import ClipTower, SentenceTower
+
+        kind, _, source = name.partition(":")
+        return ClipTower(source, device) if kind == "clip" else SentenceTower(source, device)
     raise TextTowerError(
         f"unknown text tower {name!r}; use {MINILM!r}, 'clip:FOLDER-OR-HUB-ID' or 'sentence:FOLDER-OR-HUB-ID'"
     )
@@ -194,22 +195,12 @@ class MiniLMTower:
         return self._cache.get(texts, self._encode)
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        batches = []
-        for rows in _by_length(texts, 64):
-            pooled, _, _ = self._states([texts[i] for i in rows])
-            batches.append((rows, pooled))
-        return _in_order(batches, len(texts), self.dim)
+        batches = [(rows, self._states([texts[i] for i in rows])[0]) for rows in by_length(texts, 64)]
+        return in_order(batches, len(texts), self.dim)
 
     def encode_words(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """Unit vectors [N, 384], and the states [n_i, 384] of each sentence's word pieces, [CLS] and [SEP] included."""
-        words: list[NDArray[np.float32]] = [np.zeros((0, self.dim), np.float32)] * len(texts)
-        batches = []
-        for rows in _by_length(texts, 64):
-            pooled, states, mask = self._states([texts[i] for i in rows])
-            batches.append((rows, pooled))
-            for row, state, real in zip(rows, states.float().cpu().numpy(), mask.cpu().numpy(), strict=True):
-                words[row] = state[real > 0]
-        return _in_order(batches, len(texts), self.dim), words
+        return pooled_and_words(texts, self._states, self.dim)
 
     def _states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Unit means [B, D], states [B, n, D] and which of them are real [B, n]."""
@@ -220,173 +211,32 @@ class MiniLMTower:
         mask = torch.tensor([e.attention_mask for e in encoded], device=self._device)
         with torch.inference_mode():
             states: torch.Tensor = self._model(ids, mask)
-            weights = mask[..., None].to(states.dtype)
-            mean = (states * weights).sum(1) / weights.sum(1)
-        return torch.nn.functional.normalize(mean, dim=-1), states, mask
+        return unit_mean(states, mask), states, mask
 
 
-class SentenceTower:
-    """Any sentence encoder that averages its token states (all-mpnet-base-v2 and its kin) through transformers, unit length."""
-
-    def __init__(self, source: str, device: str = "cpu") -> None:
-        from transformers import AutoModel, AutoTokenizer
-
-        _quieten_transformers()
-        local = Path(source).is_dir()
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-            model, report = AutoModel.from_pretrained(
-                source, local_files_only=local, use_safetensors=True, output_loading_info=True
-            )
-        except (OSError, ValueError) as error:
-            raise TextTowerError(
-                f"cannot read a sentence encoder from {source!r} ({_first_line(error)}); give a folder with "
-                "config.json, tokenizer files and model.safetensors, or a hub id while online"
-            ) from error
-        missing = [key for key in report["missing_keys"] if "position_ids" not in key and "pooler" not in key]
-        if missing:
-            raise TextTowerError(
-                f"the weights at {source!r} lack {', '.join(sorted(missing)[:3])}; use complete weights"
-            )
-        self._model = model.to(device).eval()
-        self._device = device
-        self.name = f"sentence:{source}"
-        self.dim = int(model.config.hidden_size)
-        self._max_tokens = min(int(self._tokenizer.model_max_length), int(model.config.max_position_embeddings) - 2)
-        self.fingerprint = _state_sha256(model.state_dict())
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors [N, dim]."""
-        return self.encode_words(texts)[0]
-
-    def encode_words(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Unit vectors [N, dim], and the states [n_i, dim] of each sentence's pieces, the special ones included."""
-        import torch
-
-        words: list[NDArray[np.float32]] = [np.zeros((0, self.dim), np.float32)] * len(texts)
-        batches = []
-        for rows in _by_length(texts, 64):
-            tokens: Any = self._tokenizer(
-                [texts[i] for i in rows],
-                padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt",
-            ).to(self._device)  # fmt: skip
-            with torch.inference_mode():
-                states = self._model(**tokens).last_hidden_state
-            mask = tokens["attention_mask"]
-            weights = mask[..., None].to(states.dtype)
-            batches.append((rows, torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=-1)))
-            for row, state, real in zip(rows, states.float().cpu().numpy(), mask.cpu().numpy(), strict=True):
-                words[row] = state[real > 0]
-        return _in_order(batches, len(texts), self.dim), words
+States = Callable[[list[str]], "tuple[torch.Tensor, torch.Tensor, torch.Tensor]"]
 
 
-class ClipTower:
-    """CLIP's text tower through transformers: projected end-of-text state, unit length."""
+def unit_mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Unit vectors [B, D] of the means of ``states`` [B, n, D] that ``mask`` [B, n] calls real."""
+    import torch
 
-    def __init__(self, source: str, device: str = "cpu") -> None:
-        from transformers import CLIPTextModelWithProjection, CLIPTokenizerFast
-
-        _quieten_transformers()
-        local = Path(source).is_dir()
-        try:
-            self._tokenizer = CLIPTokenizerFast.from_pretrained(source, local_files_only=local)
-            model, report = CLIPTextModelWithProjection.from_pretrained(
-                source, local_files_only=local, use_safetensors=True, output_loading_info=True
-            )
-        except (OSError, ValueError) as error:
-            raise TextTowerError(
-                f"cannot read a CLIP text tower from {source!r} ({_first_line(error)}); give a folder with "
-                "config.json, tokenizer files and model.safetensors, or a hub id while online"
-            ) from error
-        missing = [key for key in report["missing_keys"] if "position_ids" not in key]
-        if missing:
-            raise TextTowerError(
-                f"CLIP weights at {source!r} lack {', '.join(sorted(missing)[:3])}; use complete weights"
-            )
-        self._model = model.to(device).eval()
-        self._device = device
-        self.name = f"clip:{source}"
-        self.dim = int(model.config.projection_dim)
-        self._max_tokens = int(model.config.max_position_embeddings)
-        self.fingerprint = _state_sha256(model.state_dict())
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors [N, dim]; sentences are cut at the tower's context length (77 tokens for the published CLIP)."""
-        import torch
-
-        batches = []
-        for rows in _by_length(texts, 64):
-            tokens: Any = self._tokenizer(
-                [texts[i] for i in rows],
-                padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt",
-            ).to(self._device)  # fmt: skip
-            with torch.inference_mode():
-                vectors = self._model(**tokens).text_embeds
-            batches.append((rows, torch.nn.functional.normalize(vectors, dim=-1)))
-        return _in_order(batches, len(texts), self.dim)
-
-    def encode_words(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Unit vectors [N, dim], and the states [n_i, width] of each sentence's pieces, start and end of text included."""
-        import torch
-
-        words: list[NDArray[np.float32]] = []
-        for text in texts:
-            tokens: Any = self._tokenizer([text], truncation=True, max_length=self._max_tokens, return_tensors="pt").to(
-                self._device
-            )
-            with torch.inference_mode():
-                words.append(self._model(**tokens).last_hidden_state[0].float().cpu().numpy())
-        return self.encode(texts), words
-
-    def parameters(self) -> Iterator[torch.nn.Parameter]:
-        """What can be trained."""
-        yield from self._model.parameters()
-
-    def embed(self, texts: Sequence[str]) -> torch.Tensor:
-        """Unit vectors [N, dim] that carry gradients."""
-        import torch
-
-        tokens: Any = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
-        ).to(self._device)
-        return torch.nn.functional.normalize(self._model(**tokens).text_embeds, dim=-1)
-
-    def save(self, folder: Path) -> None:
-        """Write an ordinary transformers folder: config.json, tokenizer files, model.safetensors."""
-        self._tokenizer.save_pretrained(folder)
-        self._model.save_pretrained(folder)
-
-    def replace_weights(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Put a fine-tuned text tower's tensors in the place of the tower's own; keys of other towers are left alone.
-
-        Raises:
-            TextTowerError: there are some of a text tower, but not all, or of other sizes.
-        """
-        own = self._model.state_dict()
-        found = {}
-        for key, tensor in state.items():
-            name = key[key.index("text_model.") :] if "text_model." in key else key
-            name = "text_projection.weight" if name.endswith("text_projection.weight") else name
-            if name in own:
-                found[name] = tensor
-        absent = [name for name in own if name not in found and "position_ids" not in name]
-        wrong = [name for name, tensor in found.items() if tensor.shape != own[name].shape]
-        if found and (absent or wrong):
-            raise TextTowerError(
-                f"the checkpoint's text tower does not fit {self.name}: {', '.join((absent + wrong)[:3])}; "
-                "name the tower it was tuned from"
-            )
-        if found:
-            self._model.load_state_dict(found, strict=False)
-            self.fingerprint = _state_sha256(self._model.state_dict())
+    weights = mask[..., None].to(states.dtype)
+    return torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=-1)
 
 
-def _quieten_transformers() -> None:
-    """Its load report names buffers that are not weights, its progress bar lasts a blink: neither is for the user."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+def pooled_and_words(
+    texts: Sequence[str], states_of: States, dim: int
+) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    """Sentence vectors [N, dim] and states [n_i, W] of each sentence's pieces, from what gives (vectors, states, mask)."""
+    words: list[NDArray[np.float32]] = [np.zeros((0, dim), np.float32)] * len(texts)
+    batches = []
+    for rows in by_length(texts, 64):
+        pooled, states, mask = states_of([texts[i] for i in rows])
+        batches.append((rows, pooled))
+        for row, state, real in zip(rows, states.float().cpu().numpy(), mask.cpu().numpy(), strict=True):
+            words[row] = state[real > 0]
+    return in_order(batches, len(texts), dim), words
 
 
 def file_sha256(path: Path) -> str:
@@ -395,26 +245,15 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _state_sha256(state: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        digest.update(key.encode())
-        digest.update(np.ascontiguousarray(state[key].detach().float().cpu().numpy()).tobytes())
-    return digest.hexdigest()
-
-
-def _by_length(texts: Sequence[str], size: int) -> list[list[int]]:
+def by_length(texts: Sequence[str], size: int) -> list[list[int]]:
     """Batches of similar length: little padding, and results are put back in order."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     return [order[i : i + size] for i in range(0, len(order), size)]
 
 
-def _in_order(batches: list[tuple[list[int], torch.Tensor]], count: int, dim: int) -> NDArray[np.float32]:
+def in_order(batches: list[tuple[list[int], torch.Tensor]], count: int, dim: int) -> NDArray[np.float32]:
+    """Vectors [count, dim] of batches of rows, where they belong."""
     out = np.zeros((count, dim), dtype=np.float32)
     for rows, vectors in batches:
         out[rows] = vectors.float().cpu().numpy()
     return out
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from encoders.base import Embeddings, EncoderSpec
 from encoders.errors import EncoderError, TextTowerError, WeightsError
+from encoders.hub_towers import ClipTower
 from encoders.motion_clip.model import FEATURES, MotionClipConfig, MotionTower, split_sides, tower_of
-from encoders.text import ClipTower, TextTower, file_sha256, load_text_tower
+from encoders.text import TextTower, file_sha256, load_text_tower
 from motion import SMPL_22, Clip, change_to_heading, resample, to_smpl22
 from motion.features_272 import MOTION_272, encode_272
 

@@ -4,7 +4,9 @@
   temperature. Pairs that share their caption or class are no negatives of one another.
 - In the last ``tuned_steps`` the text tower trains too, at its own small rate, held by the tether: the squared distance of what
   it says now from what it said before, summed over coordinates (2 - 2 cosine), not averaged into nothing.
-- Selection is on the validation split. The run writes what :mod:`encoders.motion_clip.encoder` loads, with the tuned tower as
+- Selection is on the validation split, where a text tower is tuned among the steps that tune it. A run that was killed goes on
+  from its last evaluation (:mod:`encoders.run_state`).
+- The run writes what :mod:`encoders.motion_clip.encoder` loads, with the tuned tower as
   an ordinary transformers folder in ``text/``: any model that is conditioned on CLIP can load that.
 
 Source of the idea: MoCLIP (TeCSAR-UNCC/MoCLIP ``train_moCLIP.py``), without its defects: positions are those of frames, padding
@@ -23,17 +25,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoders.device import choose_device
 from encoders.errors import EncoderError
+from encoders.hub_towers import ClipTower
 from encoders.motion_clip.encoder import features_of
 from encoders.motion_clip.model import MotionClipConfig, MotionTower
 from encoders.part_momentum.data import pad
 from encoders.part_momentum.encoder import length_batches
-from encoders.text import ClipTower, TextTower, load_text_tower
+from encoders.run_state import RunState, save_atomically, write_atomically
+from encoders.text import TextTower, load_text_tower
 from motion import Clip, open_source
 
 log = logging.getLogger(__name__)
@@ -95,12 +98,17 @@ def train_motion_clip(config: MotionClipTraining, *, progress: Progress | None =
     scale = nn.Parameter(torch.tensor(math.log(1 / 0.07), device=device))
     groups = [{"params": [*model.parameters(), scale], "lr": config.lr}]
     if isinstance(tower, ClipTower) and config.tuned_steps:
-        groups.append({"params": list(tower.parameters()), "lr": config.text_lr})
+        groups.append({"params": list(tower.module.parameters()), "lr": config.text_lr})
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     base = [group["lr"] for group in optimiser.param_groups]
     teacher = torch.from_numpy(tower.encode(train.sentences)).to(device)
-    best = -1.0
-    for step in range(config.steps):
+    scalar = nn.Module()
+    scalar.register_parameter("scale", scale)
+    modules = {"model": model, "temperature": scalar}
+    if isinstance(tower, ClipTower) and config.tuned_steps:
+        modules["text"] = tower.module
+    run = RunState(out, modules, optimiser)
+    for step in range(run.resume(), config.steps):
         rng = np.random.default_rng([config.seed, step])
         torch.manual_seed(config.seed * 1_000_003 + step)
         tuned = step >= config.steps - config.tuned_steps
@@ -125,9 +133,11 @@ def train_motion_clip(config: MotionClipTraining, *, progress: Progress | None =
             score = _validate(model.eval(), tower, val, device)
             value = float(loss.detach())
             log.info("step %d: loss %.3f, validation mAP %.3f", step + 1, value, score)
-            if score > best:
-                best = score
+            run.step = step + 1
+            if score > run.best_score and (tuned or not config.tuned_steps):
+                run.best_step, run.best_score = step + 1, score
                 write_folder(out / "weights", model, tower, mean, std, config, score)
+            run.keep()
             if progress is not None:
                 progress(step + 1, config.steps, {"loss": value, "mAP": score})
     return out / "weights"
@@ -152,15 +162,14 @@ def write_folder(
 ) -> None:
     """The layout of the published folder, weights as safetensors; a tuned text tower as ``text/``."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {k: v.detach().half().cpu().contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors"
-    )
+    tensors = {k: v.detach().half().cpu().contiguous() for k, v in model.state_dict().items()}
+    save_atomically(tensors, folder / "model.safetensors")
     np.save(folder / "mean.npy", mean, allow_pickle=False)
     np.save(folder / "std.npy", std, allow_pickle=False)
     if config.tuned_steps and isinstance(tower, ClipTower):
         tower.save(folder / "text")
     data = {"name": config.name, "model": asdict(config.model), "validation": round(score, 4)}
-    (folder / "config.json").write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_atomically(folder / "config.json", json.dumps(data, indent=2, sort_keys=True) + "\n")
 
 
 def _claim(out: Path, config: MotionClipTraining) -> None:
@@ -171,7 +180,7 @@ def _claim(out: Path, config: MotionClipTraining) -> None:
     if run.is_file() and run.read_text(encoding="utf-8") != text:
         raise EncoderError(f"{out} holds a run of other data or settings (see its run.json); give another --out")
     out.mkdir(parents=True, exist_ok=True)
-    run.write_text(text, encoding="utf-8")
+    write_atomically(run, text)
 
 
 def _read(config: MotionClipTraining, split: str) -> _Pairs:

@@ -13,19 +13,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from encoders.part_momentum.config import TrainConfig
 from encoders.part_momentum.data import TrainingSet
 from encoders.part_momentum.loss import Queue
 from encoders.part_momentum.model import TextMotionModel
+from encoders.run_state import RunState, save_atomically
+from encoders.run_state import write_atomically as write_atomically
 from encoders.text import TextTower
 
 log = logging.getLogger(__name__)
 
 
-class Checkpoint:
-    """The state of a run on disk: safetensors and JSON, replaced atomically."""
+class Checkpoint(RunState):
+    """The state of a run, its history, and the weights folder of its best step."""
 
     def __init__(
         self,
@@ -35,37 +36,9 @@ class Checkpoint:
         queue: Queue | None,
         optimiser: torch.optim.Optimizer,
     ) -> None:
+        modules = {"model": model, "slow": slow, "queue": queue}
+        super().__init__(out, {name: module for name, module in modules.items() if module is not None}, optimiser)
         self._out = out
-        self._parts: dict[str, torch.nn.Module] = {"model": model}
-        if slow is not None:
-            self._parts["slow"] = slow
-        if queue is not None:
-            self._parts["queue"] = queue
-        self._optimiser = optimiser
-        self.step = 0
-        self.best_step = 0
-        self.best_score = -1.0
-
-    def resume(self) -> int:
-        """Load the last checkpoint, if there is one; the step to go on from."""
-        state, tensors = self._out / "checkpoint.json", self._out / "checkpoint.safetensors"
-        if not (state.is_file() and tensors.is_file()):
-            return 0
-        meta = json.loads(state.read_text(encoding="utf-8"))
-        loaded = load_file(tensors)
-        for name, module in self._parts.items():
-            module.load_state_dict(
-                {k.removeprefix(f"{name}/"): v for k, v in loaded.items() if k.startswith(f"{name}/")}
-            )
-        optimiser = self._optimiser.state_dict()
-        optimiser["state"] = {}
-        for key, value in loaded.items():
-            if key.startswith("optimiser/"):
-                _, row, slot = key.split("/")
-                optimiser["state"].setdefault(int(row), {})[slot] = value
-        self._optimiser.load_state_dict(optimiser)
-        self.step, self.best_step, self.best_score = meta["step"], meta["best_step"], meta["best_score"]
-        return self.step
 
     def save(
         self,
@@ -83,10 +56,7 @@ class Checkpoint:
             write_weights(self._out / "weights", weights, config, data, tower, record)
         with (self._out / "history.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(dict(record)) + "\n")
-        tensors = {f"{n}/{k}": v.contiguous() for n, m in self._parts.items() for k, v in m.state_dict().items()}
-        for row, slots in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{row}/{slot}": torch.as_tensor(v) for slot, v in slots.items()}
-        save_atomically(tensors, self._out / "checkpoint.safetensors")
+        self.keep()
         meta = {"step": self.step, "best_step": self.best_step, "best_score": self.best_score}
         write_atomically(self._out / "checkpoint.json", json.dumps(meta))
 
@@ -154,17 +124,3 @@ def draw_curves(out: Path) -> Path | None:
     score.set_title("validation mAP")
     figure.savefig(out / "curves.png", dpi=110)
     return out / "curves.png"
-
-
-def save_atomically(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write tensors so that ``path`` is the old file or the whole new one."""
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    partial.replace(path)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write text so that ``path`` is the old file or the whole new one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -211,3 +211,29 @@ def test_a_tethered_tower_moves_less_and_is_an_ordinary_folder(tmp_path: Path) -
         sentences, padding=True, return_tensors="pt"
     )
     assert model(**tokens).text_embeds.shape == (2, 24)
+
+
+@pytest.mark.parametrize("tuned", [0, 12], ids=["motionclip", "text-tether"])
+def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, tuned: int) -> None:
+    data(tmp_path / "data")
+    settings = {"steps": 20, "evaluate_every": 5, "tuned_steps": tuned, "text_lr": 1e-3}
+
+    def kill(step: int, total: int, scalars: object) -> None:
+        if step == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_motion_clip(training(tmp_path, **settings), progress=kill)
+    steps: list[int] = []
+    resumed = train_motion_clip(training(tmp_path, **settings), progress=lambda step, *_: steps.append(step))
+    whole = train_motion_clip(training(tmp_path, **settings, out=str(tmp_path / "whole")))
+    assert steps == [15, 20]
+    for name in ("model.safetensors", "config.json", *(["text/model.safetensors"] if tuned else [])):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+    assert train_motion_clip(training(tmp_path, **settings)) == resumed  # nothing is left to do
+    kept = tmp_path / "run" / "checkpoint.safetensors"
+    content = kept.read_bytes()
+    for damaged in (content[: len(content) // 2], b"", pickle.dumps({"a": Boom()})):
+        kept.write_bytes(damaged)
+        with pytest.raises(WeightsError, match=r"cannot be resumed .* delete the file"):
+            train_motion_clip(training(tmp_path, **settings))
