@@ -7,7 +7,8 @@
 - The floor is the time in which one thread reads all bytes of the vectors once (the fastest of several readings): no
   exact search of that dtype can be faster without reading less.
 - Peers are looked for in this environment, or in that of ``--peers-python``; one that is not installed says how to.
-  One that does not end within ``--limit`` seconds is stopped, and its row says what it had by then.
+  One that is not built within ``--limit`` seconds, or has not answered everything within as many again, is stopped, and
+  its row says what it had by then.
 - ``--json`` keeps rows from earlier runs and replaces those measured now, so that systems can be measured one by one;
   ``--table FILE`` writes them into a document between its marks.
 """
@@ -18,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.store_systems import SHARES, SYSTEMS, K
+from benchmarks.store_peers import INSTALL, SHARES, K
+from benchmarks.store_systems import SYSTEMS
 
 DIM = 512
 SEED = 20240607
@@ -93,40 +96,69 @@ def floor_ms(folder: Path) -> dict[str, float]:
     return figures
 
 
-def run(name: str, folder: Path, python: str, limit: float, build_only: bool) -> dict[str, Any]:
-    """The figures of one system, as many as it gave within ``limit`` seconds."""
+def run(name: str, folder: Path, python: str, limit: float, *, build_only: bool) -> dict[str, Any]:
+    """The figures of one system, as many as it gave: ``limit`` seconds to build, unless it is built, and as many to answer."""
+    own, begin = folder / name.replace(" ", "-"), time.perf_counter()
+    unfinished, figures = own / "unfinished.json", {}
+    if unfinished.exists():
+        return dict(json.loads(unfinished.read_text()))
+    if not (own / "built.json").exists():
+        figures, ended = _process(name, folder, python, limit, ["--build-only"])
+        if not ended:
+            shutil.rmtree(own, ignore_errors=True)
+            own.mkdir()
+            figures["stopped"] = f"not built in {limit:g} s"
+            unfinished.write_text(json.dumps(figures))
+    if not build_only and not {"stopped", "missing", "failed"} & set(figures):
+        answers, ended = _process(name, folder, python, limit, [])
+        figures |= answers | ({} if ended else {"stopped": f"not measured to the end in {limit:g} s"})
+    return {**figures, "seconds": round(time.perf_counter() - begin, 1)}
+
+
+def _process(name: str, folder: Path, python: str, limit: float, options: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """What a system's own process said, and whether it came to its end within ``limit`` seconds."""
     program = str(HERE / "store_systems.py")
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "HF_HUB_OFFLINE": "1"}
-    begin = time.perf_counter()
+    ended = True
     with tempfile.TemporaryFile("w+") as out:
         with subprocess.Popen(
-            [python, program, name, str(folder), *["--build-only"] * build_only],
-            stdout=out,
-            stderr=subprocess.DEVNULL,
-            env=environment,
+            [python, program, name, str(folder), *options], stdout=out, stderr=subprocess.DEVNULL, env=environment
         ) as process:
             try:
                 process.wait(limit)
-                stopped = {}
             except subprocess.TimeoutExpired:
                 process.kill()
-                stopped = {"stopped": f"not finished in {limit:.0f} s"}
+                ended = False
         out.seek(0)
         figures: dict[str, Any] = {}
         for line in out:
             if line.startswith("{"):
                 figures |= json.loads(line)
-    return {**figures, **stopped, "seconds": round(time.perf_counter() - begin, 1)}
+    return figures, ended
 
 
 def setting() -> dict[str, Any]:
     """Machine, versions, commit, load."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    cores = os.cpu_count()
+    described = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    model = next(
+        (line.split(":", 1)[1].strip() for line in described.splitlines() if line.startswith("model name")), ""
+    )
     return {
-        "date": time.strftime("%Y-%m-%d"), "machine": f"{platform.machine()}, {cores} cores", "commit": commit.stdout.strip(),
-        "python": platform.python_version(), "numpy": np.__version__, "load": round(os.getloadavg()[0], 1), "seed": SEED,
+        "date": time.strftime("%Y-%m-%d"), "machine": f"{platform.machine()} {model}, {os.cpu_count()} cores",
+        "commit": commit.stdout.strip(), "python": platform.python_version(), "numpy": np.__version__, "seed": SEED,
     }  # fmt: skip
+
+
+def versions(python: str) -> str:
+    """The versions of the peers' packages that an interpreter has."""
+    program = (
+        "import importlib.metadata as m, sys\n"
+        "for n in sys.argv[1:]:\n    try: print(n, m.version(n))\n    except m.PackageNotFoundError: pass"
+    )
+    packages = sorted({name for text in INSTALL.values() for name in text.split()} | {"pyarrow"})
+    said = subprocess.run([python, "-c", program, *packages], capture_output=True, text=True, check=False)
+    return ", ".join(said.stdout.split("\n")[:-1])
 
 
 COLUMNS = (
@@ -152,9 +184,47 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             for row in own:
                 if row["system"] == name:
                     out.append(f"| {name} | " + " | ".join(_cell(row, key, form) for _, key, form in COLUMNS) + " |")
+        out += ["", *verdicts({row["system"]: row for row in own})]
         notes = [f"- {row['system']}: {_note(row)}" for row in own if _note(row)]
         out += ["", *notes, ""] if notes else [""]
     return "\n".join(out)
+
+
+def verdicts(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What was aimed at and what was found, a line each; and the peers that are faster at no less recall."""
+    f4, f2, tuned = (rows.get(f"remora {kind}", {}) for kind in ("exact f4", "exact f2", "tuned"))
+    own = {name: row for name, row in rows.items() if name.startswith("remora") and "p50_ms" in row}
+    found: list[tuple[str, float | None, str, float]] = [
+        ("exact float32, fastest tenth over the floor", f4.get("x_floor"), "<=", 1.3),
+        ("exact float16 over float32, p50", _ratio(f2, f4), "<=", 0.65),
+        ("tuned, recall@10", tuned.get("recall"), ">=", 0.99),
+        ("exact over tuned, p50", _ratio(f4, tuned), ">=", 20),
+        ("least recall under a filter", min((_least(row) for row in own.values()), default=None), ">=", 1.0),
+        ("open, s", max((row["open_s"] for row in own.values()), default=None), "<=", 1.0),
+        ("upsert of 1,000, s", max((row.get("upsert_1000_s", 0) for row in own.values()), default=None), "<=", 0.5),
+    ]
+    lines = ["| aim | found | |", "| --- | --- | --- |"]
+    for what, value, sign, aim in found:
+        if value is not None:
+            met = value <= aim if sign == "<=" else value >= aim
+            lines.append(f"| {what} {sign} {aim:g} | {value:.3g} | {'met' if met else 'missed'} |")
+    for name, row in rows.items():
+        if name not in own and "p50_ms" in row:
+            equal = min((r["p50_ms"] for r in own.values() if r["recall"] >= row["recall"] - 0.0005), default=None)
+            if equal is not None:
+                ahead = "ahead" if equal <= row["p50_ms"] else "behind"
+                lines.append(
+                    f"| {name} at recall {row['recall']:.3f}, p50 {row['p50_ms']:.2f} ms | {equal:.2f} ms | {ahead} |"
+                )
+    return lines
+
+
+def _ratio(one: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
+    return one["p50_ms"] / other["p50_ms"] if "p50_ms" in one and "p50_ms" in other else None
+
+
+def _least(row: Mapping[str, Any]) -> float:
+    return min(float(row.get(f"recall {share}", 1.0)) for share in SHARES)
 
 
 def _note(row: Mapping[str, Any]) -> str:
@@ -180,7 +250,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes")
     parser.add_argument("--systems", nargs="*", default=list(SYSTEMS), metavar="NAME", help=", ".join(SYSTEMS))
     parser.add_argument("--peers-python", default=sys.executable, metavar="FILE", help="interpreter that has the peers")
-    parser.add_argument("--limit", type=float, default=600, help="seconds a system may take")
+    parser.add_argument(
+        "--limit", type=float, default=600, help="seconds a system may take to build, and again to answer"
+    )
     parser.add_argument("--work", type=Path, metavar="DIR", help="where the data lies between runs")
     parser.add_argument("--build-only", action="store_true", help="build into --work, measure in a later run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there, with those of earlier runs")
@@ -190,7 +262,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"no system {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
     kept = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {"rows": []}
-    kept["setting"] = setting()
+    kept["setting"] = setting() | {"peers": versions(asked.peers_python)}
     with tempfile.TemporaryDirectory() as scratch:
         for size in asked.rows:
             folder = (asked.work or Path(scratch)) / str(size)
@@ -200,7 +272,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             floors = floor_ms(folder) if asked.systems else {}
             for name in asked.systems:
                 own = name.startswith("remora")
-                row = run(name, folder, sys.executable if own else asked.peers_python, asked.limit, asked.build_only)
+                row = run(
+                    name,
+                    folder,
+                    sys.executable if own else asked.peers_python,
+                    asked.limit,
+                    build_only=asked.build_only,
+                )
                 row |= {"system": name, "rows": size, "floor_ms": floors, "load": round(os.getloadavg()[0], 1)}
                 if "p10_ms" in row:
                     row["x_floor"] = row["p10_ms"] / floors["f2" if "f2" in name else "f4"]
