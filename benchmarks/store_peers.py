@@ -239,6 +239,7 @@ class Milvus:
         for start in range(0, len(vectors), 2000):
             numbers = range(start, min(start + 2000, len(vectors)))
             client.insert("t", [{"id": n, "bucket": int(buckets[n]), "vector": vectors[n]} for n in numbers])
+        client.flush("t")  # else every search goes through the rows one by one
         client.close()
 
     def open(self) -> None:

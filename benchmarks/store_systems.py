@@ -56,7 +56,7 @@ class Remora:
     def _specs(self, rows: int, dim: int) -> Any:
         from db import default_specs
 
-        return [spec for spec in default_specs(rows, dim) if spec.KIND in ("pq", "ivf-pq")]
+        return [spec for spec in default_specs(rows, dim) if spec.KIND != "scalar"]
 
     def _put(self, library: Any, numbers: Any, vectors: Any, buckets: Any) -> None:
         import pyarrow as pa

@@ -28,12 +28,12 @@ from db.publish import CommitReport, Terms, publish
 from db.segment import check_units
 from db.snapshot import Snapshot
 from db.store import Content, SegmentStore
+from db.versions import Versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from db.files import Hold
-    from db.library import Library
+    from db.locks import Hold
 
 
 @dataclass
@@ -95,11 +95,11 @@ class Transaction:
     happened.
     """
 
-    def __init__(self, library: Library, *, txn_id: str | None, note: str, since: int) -> None:
+    def __init__(self, library: Versions, *, txn_id: str | None = None, note: str = "") -> None:
         self._library = library
         self._txn_id = txn_id
         self._note = note
-        self._since = since
+        self._since = library.newest_for_writing().version
         self._batch: _Batch | None = None
         self._deletes: set[str] = set()
         self._where: list[str | Filter] = []

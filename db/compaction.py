@@ -27,12 +27,12 @@ from db.segment import CHECK_ROWS
 from db.snapshot import Snapshot
 from db.space import Space
 from db.store import Content, SegmentStore
+from db.versions import Versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from db.files import Hold
-    from db.library import Library
+    from db.locks import Hold
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class CompactReport:
     bytes: int = 0
 
 
-def compact(library: Library, *, thorough: bool = False) -> CompactReport:
+def compact(library: Versions, *, thorough: bool = False) -> CompactReport:
     """Merge what should be merged; with ``thorough`` all small segments and every one that has a dead row.
 
     Raises:
@@ -76,13 +76,13 @@ def compact(library: Library, *, thorough: bool = False) -> CompactReport:
     )  # fmt: skip
 
 
-def compact_after_commit(library: Library) -> None:
+def compact_after_commit(library: Versions) -> None:
     """Compact if it is due; the commit before it stands whatever happens, and what happens is said aloud."""
     try:
         if groups(library.snapshot().manifest.segments):
             compact(library)
     except LibraryError as error:
-        log.warning("the commit is done, but the segments could not be merged: %s", error)
+        log.warning("the commit is done, but the segments could not be merged: %s", str(error))
 
 
 def groups(segments: Sequence[SegmentEntry], *, thorough: bool = False) -> list[Group]:

@@ -8,9 +8,6 @@
   worked is told by the number of links, not by the reply, which a network may lose. Where there are no hard links
   (exFAT, some containers) it is renameat2(RENAME_NOREPLACE); where there is neither, nothing is written. Both refuse
   a name that exists, so they mix.
-- A lock is the system's own on an open descriptor: it dies with its holder, needs no clock and works on read-only
-  media. Locks spare work and keep ``vacuum`` off; that a commit is whole and alone under its number never rests on
-  one.
 - Only plain files are opened: a pipe or device under a library's name is refused, not waited for.
 - Whatever the system says becomes a LibraryError; only FileNotFoundError passes, since callers know what a missing
   name means.
@@ -27,16 +24,14 @@ import secrets
 import stat
 import time
 from contextlib import suppress
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from db.errors import CommitUncertain, CorruptionError, LibraryError, WriteError
+from db.locks import READ_FLAGS, Busy, Hold, lock
 
-_READ_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
 _NO_LINK = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
-_BUSY = {errno.EAGAIN, errno.EACCES}
 BUFFER_BYTES = 1 << 18
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 
@@ -51,27 +46,6 @@ def _renameat2(source: Path, target: Path) -> int:
         return errno.ENOSYS
     done = call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
     return 0 if done == 0 else ctypes.get_errno()
-
-
-class Busy(Exception):
-    """Somebody else has the lock."""
-
-
-class Hold:
-    """A lock on a file or folder of a library, until it is released or forgotten."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        """Let go; a second time does nothing."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            with suppress(OSError):
-                os.close(descriptor)
-
-    def __del__(self) -> None:
-        self.release()
 
 
 class Sink:
@@ -231,7 +205,7 @@ class Files:
     def _open(self, name: str) -> int:
         path = self.path(name)
         try:
-            descriptor = os.open(path, _READ_FLAGS)
+            descriptor = os.open(path, READ_FLAGS)
             plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
         except FileNotFoundError:
             raise
@@ -359,30 +333,11 @@ class Files:
 
     def _lock(self, path: Path, *, exclusive: bool) -> Hold | None:
         try:
-            descriptor = os.open(path, _READ_FLAGS)
+            return lock(path, exclusive=exclusive, system=os)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise self._unreadable(path, error) from error
-        hold = Hold(descriptor)
-        try:
-            flock(descriptor, (LOCK_EX if exclusive else LOCK_SH) | LOCK_NB)
-        except OSError as error:
-            hold.release()
-            if error.errno in _BUSY:
-                raise Busy from None
-            return None  # no such locks here
-        try:
-            mine, named = os.fstat(descriptor), os.stat(path, follow_symlinks=False)
-        except OSError as error:
-            hold.release()
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise self._unreadable(path, error) from error
-        if (mine.st_dev, mine.st_ino) != (named.st_dev, named.st_ino):
-            hold.release()
-            raise FileNotFoundError(errno.ENOENT, "was replaced", str(path))
-        return hold
 
     def age_s(self, name: str, now: float) -> float:
         """Seconds from the last change of a file or folder to ``now``; FileNotFoundError when it is gone."""

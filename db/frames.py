@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import mmap
 
 FRAMES_FILE = "frames.bin"
+OLD_FRAMES_FILE = "frames.arrow"  # of libraries made before this layout
 MAGIC = b"RMRAFRM1"
 _ENTRY = np.dtype([("end", "<u8"), ("check", "<u4"), ("zero", "<u4")])
 _TAIL = struct.Struct("<QQII8s")  # rows, where the table begins, its CRC-32, zero, magic

@@ -18,11 +18,10 @@ from db.manifest import SegmentEntry
 from db.snapshot import Snapshot
 from db.store import SegmentStore
 from db.vacuum import vacuum
+from db.versions import Versions, card
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from db.library import Library
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class LibraryStats:
     history_bytes: int
 
 
-def versions(library: Library) -> list[VersionInfo]:
+def versions(library: Versions) -> list[VersionInfo]:
     """All versions that can be read, oldest first."""
     tags: dict[int, tuple[str, ...]] = {}
     found = []
@@ -171,7 +170,7 @@ def _equal_content(old: Snapshot, new: Snapshot, name: str) -> bool:
     return content(old) == content(new)
 
 
-def stats(library: Library) -> LibraryStats:
+def stats(library: Versions) -> LibraryStats:
     """How large the library is and what could be freed."""
     newest = library.snapshot().manifest
     dead = [sum(file.bytes for file in s.files) * (s.rows - s.live) // max(1, s.rows) for s in newest.segments]
@@ -184,14 +183,12 @@ def stats(library: Library) -> LibraryStats:
     )  # fmt: skip
 
 
-def checkout(library: Library, version: int, to: Path | str) -> Path:
+def checkout(library: Versions, version: int, to: Path | str) -> Path:
     """Make a folder a library of its own that holds one version, under the number it has here; its files are linked or copied.
 
     Raises:
         RequestError: there is no such version.  FormatError: the folder is not empty.  WriteError: it cannot be written.
     """
-    from db.library import card
-
     snapshot = library.snapshot(version)
     files = Files(Path(to))
     if files.exists("") and (not files.is_folder("") or files.list("")):

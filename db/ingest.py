@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from db.commit import Transaction
 from db.errors import RequestError
 from db.publish import CommitReport
+from db.versions import Versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from db.library import Library
 
 GROUP_ROWS = 20_000  # clips of one version
 BACKLOG_ROWS = 40_000  # clips that may wait
@@ -33,7 +33,7 @@ BACKLOG_ROWS = 40_000  # clips that may wait
 class Ingest:
     """Takes upserts and commits them in groups; leaving the ``with`` block waits for all of them."""
 
-    def __init__(self, library: Library, note: str = "") -> None:
+    def __init__(self, library: Versions, note: str = "") -> None:
         self._library, self._note = library, note
         self._waiting: deque[tuple[Transaction, Future[CommitReport]]] = deque()
         self._rows, self._closed = 0, False
@@ -53,7 +53,7 @@ class Ingest:
         Raises:
             RequestError: the clips do not fit the library, or the group is closed.
         """
-        change, promise = self._library.begin(note=self._note), Future[CommitReport]()
+        change, promise = Transaction(self._library, note=self._note), Future[CommitReport]()
         change.upsert(rows, captions, vectors, frames)
         with self._turn:
             self._turn.wait_for(lambda: self._rows < BACKLOG_ROWS or self._closed)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,8 +18,6 @@ from typing import Any
 from db.errors import CorruptionError, FormatError, LibraryError, RequestError
 from db.files import Files
 from db.space import Space
-
-log = logging.getLogger(__name__)
 
 FORMAT = 1
 READER_FEATURES = 1 | 2 | 4 | 32  # deletes, parts, captions table, inline motions
@@ -292,8 +289,7 @@ def read_newest(files: Files, library: str) -> tuple[Manifest, list[str]]:
             return read(files, version, library), damaged
         except RequestError:
             continue  # taken away since the list was made
-        except CorruptionError as error:
-            log.warning("%s", error)
+        except CorruptionError:
             damaged.append(file_name(version))
     raise CorruptionError(f"{files.root} has no undamaged version; restore it from a copy")
 

@@ -18,10 +18,10 @@ from db.manifest import IndexEntry, Manifest
 from db.publish import CommitReport, Terms, publish
 from db.snapshot import Snapshot
 from db.store import SegmentStore
+from db.versions import Versions
 
 if TYPE_CHECKING:
-    from db.files import Hold
-    from db.library import Library
+    from db.locks import Hold
 
 _TAG = re.compile(r"[A-Za-z_][\w.\-]{0,99}")
 
@@ -56,7 +56,7 @@ class Edit:
     discard = release = lost
 
 
-def set_tag(library: Library, name: str, version: int | None) -> CommitReport:
+def set_tag(library: Versions, name: str, version: int | None) -> CommitReport:
     """Give a version a name, or take the name away (None).
 
     Raises:
@@ -87,7 +87,7 @@ def set_tag(library: Library, name: str, version: int | None) -> CommitReport:
     return CommitReport(publish(library, Edit(make), Terms(note=note)).version)
 
 
-def configure(library: Library, settings: Mapping[str, Any]) -> CommitReport:
+def configure(library: Versions, settings: Mapping[str, Any]) -> CommitReport:
     """Set what the library remembers of how it is to be used, by key; None takes a key away.
 
     Raises:
@@ -108,7 +108,7 @@ def configure(library: Library, settings: Mapping[str, Any]) -> CommitReport:
     return CommitReport(publish(library, Edit(make), Terms(note=", ".join(sorted(settings)))).version)
 
 
-def change_indexes(library: Library, put: Sequence[NewIndex], drop: Sequence[str]) -> CommitReport:
+def change_indexes(library: Versions, put: Sequence[NewIndex], drop: Sequence[str]) -> CommitReport:
     """Put derived indexes into a new version and take others away; none whose segments are gone meanwhile is put.
 
     Raises:
@@ -172,7 +172,7 @@ class _IndexChange:
                 hold.release()
 
 
-def restore(library: Library, version: int) -> CommitReport:
+def restore(library: Versions, version: int) -> CommitReport:
     """Make a new version with the rows of an old one; tags and settings stay as they are.
 
     Raises:

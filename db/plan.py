@@ -36,6 +36,7 @@ BLOCK_SCORES = 2**24  # first-pass scores held at a time (64 MB)
 EXACT_ROWS = 4096  # rows summed in double precision at a time
 TIE_MARGIN = 16
 WIDEN = 4  # times as many candidates when there were too few
+FEW = 128  # rows that are summed in double precision at once as quickly as sorted out before
 INDEX_SHARE = 8  # an index is asked for at most one row in so many
 
 Names = Callable[[NDArray[np.int64]], list[str]]
@@ -50,6 +51,19 @@ class LoadedIndex:
     rows: NDArray[np.int64]
 
 
+class IndexSet:
+    """The indexes of a space of ``rows`` rows, and which of these they lack."""
+
+    def __init__(self, indexes: Sequence[LoadedIndex], rows: int) -> None:
+        self.indexes = tuple(indexes)
+        self.names = [str(index.spec) for index in indexes]
+        there = np.zeros(rows, bool)
+        for index in indexes:
+            there[index.rows] = True
+        self.lacking = np.flatnonzero(~there)
+        self.covered = rows - len(self.lacking)
+
+
 @dataclass(frozen=True)
 class Part:
     """One space of a search: its vectors, the queries [n, D], the weight of their inner products, and its indexes."""
@@ -57,7 +71,7 @@ class Part:
     vectors: SpaceVectors
     queries: NDArray[np.float32]
     weight: float
-    indexes: tuple[LoadedIndex, ...] = ()
+    indexes: IndexSet | None = None
     present: NDArray[np.bool_] | None = None  # rows [N] that have a vector here; None: all
     scanner: Scanner | None = None
 
@@ -85,8 +99,8 @@ def best_rows(parts: Sequence[Part], keep: NDArray[np.bool_], k: int, names: Nam
     k = min(k, matching)
     if k == 0 or queries == 0:
         return Answer([np.zeros(0, np.int64)] * queries, np.zeros((queries, 0), np.float32), "empty")
-    if exact is not True and _index_serves(parts, k, matching, len(keep), asked=exact is False):
-        return _by_index(parts[0], keep, k, names)
+    if exact is not True and parts[0].indexes and _index_serves(parts, k, matching, len(keep), asked=exact is False):
+        return _by_index(parts[0], parts[0].indexes, keep, k, names)
     full = matching == len(keep)
     if parts[0].scanner is not None and len(parts) == 1 and parts[0].weight > 0 and (full or parts[0].scanner.filters):
         return _by_scanner(parts[0], parts[0].scanner, None if full else keep, matching, k, names)
@@ -118,22 +132,19 @@ def _index_serves(parts: Sequence[Part], k: int, matching: int, count: int, *, a
     all rows.
     """
     part = parts[0]
-    covered = sum(len(index.rows) for index in part.indexes)
+    covered = 0 if part.indexes is None else part.indexes.covered
     wide = matching > MOST * count or (asked and matching * INDEX_SHARE > count)
     return len(parts) == 1 and part.weight > 0 and covered > 0 and wide and k * INDEX_SHARE <= covered
 
 
-def _by_index(part: Part, keep: NDArray[np.bool_], k: int, names: Names) -> Answer:
+def _by_index(part: Part, indexes: IndexSet, keep: NDArray[np.bool_], k: int, names: Names) -> Answer:
     """Candidates of the indexes and all rows that they do not cover, ranked by their true scores."""
-    covered = np.zeros(len(keep), bool)
-    for index in part.indexes:
-        covered[index.rows] = True
-    rest = np.flatnonzero(keep & ~covered)
+    rest = indexes.lacking[keep[indexes.lacking]]
     ranked, looked, widest, certain = [], 0, 1, True
     for query in range(len(part.queries)):
         widen = 1
         while True:
-            rows, edge = _candidates(part, query, keep, k, widen)
+            rows, edge = _candidates(indexes, part.queries[query], keep, k, widen)
             rows = np.concatenate([rows, rest])
             if len(rows) >= k or widen > INDEX_SHARE**2:
                 break
@@ -145,22 +156,23 @@ def _by_index(part: Part, keep: NDArray[np.bool_], k: int, names: Names) -> Answ
             ranked.append((exact.rows[0], exact.scores[0]))
             continue
         looked, widest = looked + len(rows), max(widest, widen)
-        near = _near([part], query, rows, k)
+        near = rows if len(rows) <= FEW else _near([part], query, rows, k)
         ranked.append(_rank([part], query, near, k, names))
         certain = certain and bool(ranked[-1][1][-1] / part.weight > edge)
     details = {
-        "index": [str(index.spec) for index in part.indexes], "covered": int(covered.sum()), "uncovered": len(rest),
+        "index": indexes.names, "covered": indexes.covered, "uncovered": len(rest),
         "candidates": looked // len(part.queries), "widened": widest,
     }  # fmt: skip
     return Answer([rows for rows, _ in ranked], np.stack([s for _, s in ranked]), "index", certain, details)
 
 
-def _candidates(part: Part, query: int, keep: NDArray[np.bool_], k: int, widen: int) -> tuple[NDArray[np.int64], float]:
+def _candidates(
+    indexes: IndexSet, vector: NDArray[np.float32], keep: NDArray[np.bool_], k: int, widen: int
+) -> tuple[NDArray[np.int64], float]:
     """Kept rows that the indexes name, and the true score that no row they left out exceeds (infinity: unknown)."""
-    vector = part.queries[query]
     length = float(np.linalg.norm(vector)) * 1.001
     found, edge = [], -np.inf
-    for index in part.indexes:
+    for index in indexes.indexes:
         own = index.spec.candidates(index.faiss, vector, k, widen)
         error = index.spec.error(len(vector))
         edge = max(edge, np.inf if error is None else own.edge + error * length)

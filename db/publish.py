@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from db.errors import CommitUncertain, ConflictError, LibraryError, WriteError
 from db.manifest import KNOWN_TRANSACTIONS, Manifest, file_name, now
 from db.snapshot import Snapshot
+from db.versions import Versions
 
 if TYPE_CHECKING:
-    from db.files import Hold
-    from db.library import Library
+    from db.locks import Hold
 
 DEADLINE_S = 30.0
 TURN_S = 2.0
@@ -83,7 +83,7 @@ class Published:
     made: bool
 
 
-def publish(library: Library, change: Change, terms: Terms) -> Published:
+def publish(library: Versions, change: Change, terms: Terms) -> Published:
     """Make ``change`` a version.
 
     Raises:
@@ -133,7 +133,7 @@ def publish(library: Library, change: Change, terms: Terms) -> Published:
     return Published(new.version, made=True)
 
 
-def _check_merges(library: Library, base: Manifest, terms: Terms) -> None:
+def _check_merges(library: Versions, base: Manifest, terms: Terms) -> None:
     if terms.expect is not None and base.version != terms.expect:
         raise ConflictError(
             f"{library.path} is at version {base.version}, not {terms.expect} as expected; look at what changed, then try again"

@@ -9,16 +9,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from db import manifest as manifests
 from db.errors import ConflictError, CorruptionError
 from db.files import Files
 from db.manifest import Manifest
+from db.marks import change_indexes
 from db.verify import check_version, damaged_indexes, damaged_manifests
-
-if TYPE_CHECKING:
-    from db.library import Library
+from db.versions import Versions
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class RepairReport:
         return bool(self.lost) and self.version < self.lost[-1]
 
 
-def newest_good(library: Library) -> tuple[Manifest, list[str]]:
+def newest_good(library: Versions) -> tuple[Manifest, list[str]]:
     """The newest version of which every byte is right, and what is wrong with those after it.
 
     Raises:
@@ -62,7 +60,7 @@ def newest_good(library: Library) -> tuple[Manifest, list[str]]:
     raise CorruptionError(f"{library.path} has no version that is whole ({problems[0]}); restore it from a copy")
 
 
-def repair(library: Library, *, rollback: bool = False) -> RepairReport:
+def repair(library: Versions, *, rollback: bool = False) -> RepairReport:
     """Drop damaged indexes and say what else is damaged; with ``rollback`` go back to the newest good version.
 
     Raises:
@@ -83,12 +81,12 @@ def repair(library: Library, *, rollback: bool = False) -> RepairReport:
         moved += _quarantine(library, _broken_segments(library, problems))
     bad = damaged_indexes(library.files, library.snapshot().manifest)
     if bad:
-        version = library.change_indexes(drop=[index.name for index in bad]).version
+        version = change_indexes(library, (), [index.name for index in bad]).version
         moved += _quarantine(library, [f"indexes/{index.id}" for index in bad])
     return RepairReport(tuple(problems), good.version, lost, version, tuple(moved), tuple(index.name for index in bad))
 
 
-def _go_back(library: Library, good: Manifest, version: int) -> int:
+def _go_back(library: Versions, good: Manifest, version: int) -> int:
     """Make a version of the rows of ``good`` that comes after the damaged ones."""
     op = {
         "kind": "repair",
@@ -112,7 +110,7 @@ def _go_back(library: Library, good: Manifest, version: int) -> int:
     return version
 
 
-def _quarantine(library: Library, names: list[str]) -> list[str]:
+def _quarantine(library: Versions, names: list[str]) -> list[str]:
     """Move files and folders aside; their names there."""
     files, moved = library.files, []
     for name in names:
@@ -129,7 +127,7 @@ def _quarantine(library: Library, names: list[str]) -> list[str]:
     return moved
 
 
-def _broken_segments(library: Library, problems: list[str]) -> list[str]:
+def _broken_segments(library: Versions, problems: list[str]) -> list[str]:
     """Segments and bitmaps that are damaged and that no version needs any more: kept from a vacuum, perhaps to be mended."""
     needed: set[str] = set()
     for version in manifests.list_versions(library.files):

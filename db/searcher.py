@@ -28,7 +28,7 @@ from db.store import SegmentStore
 if TYPE_CHECKING:
     from db.matching import Matcher
     from db.neighbours import Pair
-    from db.plan import Answer, LoadedIndex, Names, Part
+    from db.plan import Answer, IndexSet, LoadedIndex, Names, Part
     from db.scanners import Scanner, ScannerFactory
     from db.texts import Captions
     from db.vectors import SpaceVectors
@@ -64,7 +64,7 @@ class Searcher:
         self._store = store
         self._row_index = rows
         self._vectors: dict[str, SpaceVectors] = {}
-        self._indexes: dict[str, tuple[LoadedIndex, ...]] = {}
+        self._indexes: dict[str, IndexSet] = {}
         self._missing: dict[str, NDArray[np.bool_] | None] = {}
         self._scanners: dict[str, Scanner | None] = {}
         self._scanner_factory: ScannerFactory | None = None
@@ -150,7 +150,7 @@ class Searcher:
         """A space of a search, with its indexes where they may be used."""
         from db.plan import Part
 
-        loaded = self._loaded(space) if indexed else ()
+        loaded = self._loaded(space) if indexed else None
         return Part(self.vectors(space), queries, weight, loaded, self._present(space), self._scanner(space))
 
     def use_scanner(self, factory: ScannerFactory | None) -> None:
@@ -184,10 +184,11 @@ class Searcher:
             self._missing[space.name] = present if len(missing) else None
         return self._missing[space.name]
 
-    def _loaded(self, space: Space) -> tuple[LoadedIndex, ...]:
+    def _loaded(self, space: Space) -> IndexSet:
         """The indexes of a space that fit; another is passed over, and that is said once: its rows are read exactly."""
         if space.name not in self._indexes:
             from db.loading import load_index
+            from db.plan import IndexSet
 
             found: list[LoadedIndex] = []
             covered: set[str] = set()
@@ -197,7 +198,7 @@ class Searcher:
                     if loaded is not None:
                         found.append(loaded)
                         covered |= set(entry.covers)
-            self._indexes[space.name] = tuple(found)
+            self._indexes[space.name] = IndexSet(found, len(self.vectors(space)))
         return self._indexes[space.name]
 
     def _starts(self, space: Space) -> tuple[int, ...]:
@@ -206,7 +207,7 @@ class Searcher:
 
     def covered(self, space: Space) -> int:
         """Rows of a space that its indexes hold."""
-        return sum(len(index.rows) for index in self._loaded(space))
+        return self._loaded(space).covered
 
     # ---- questions -------------------------------------------------------------------------------------------------
 

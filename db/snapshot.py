@@ -27,7 +27,7 @@ from db.store import SegmentStore
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from db.files import Hold
+    from db.locks import Hold
     from db.neighbours import Pair
 
 

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from db import ids, schema, segment
 from db import manifest as manifests
-from db.errors import CorruptionError, LibraryError, SnapshotExpired, WriteError
-from db.files import Files, Hold, Sink
-from db.frames import FRAMES_FILE, Frames, pack_frames
+from db.errors import CorruptionError, FormatError, LibraryError, SnapshotExpired, WriteError
+from db.files import Files, Sink
+from db.frames import FRAMES_FILE, OLD_FRAMES_FILE, Frames, pack_frames
+from db.locks import Hold
 from db.manifest import FileEntry, IndexEntry, Manifest, SegmentEntry
 from db.space import Space
 
@@ -297,7 +298,9 @@ class SegmentStore:
                 self._maps[name] = data
             except LibraryError as error:
                 self._bad_indexes.add(name)
-                log.warning("%s; it is derived from the vectors, which are searched instead until it is rebuilt", error)
+                log.warning(
+                    "%s; it is derived from the vectors, which are searched instead until it is rebuilt", str(error)
+                )
         return self._maps.get(name)
 
     def caption_rows(self, entry: SegmentEntry) -> NDArray[np.int64]:
@@ -344,6 +347,12 @@ class SegmentStore:
     def _frames(self, entry: SegmentEntry) -> Frames:
         """The table of a segment's frames."""
         if entry.id not in self._frame_tables:
+            names = {file.name for file in entry.files}
+            if FRAMES_FILE not in names and OLD_FRAMES_FILE in names:
+                raise FormatError(
+                    f"{self._files.root} has its frames in {OLD_FRAMES_FILE}, which is not read any more; index it again: "
+                    "remora index SOURCE --library NEW-FOLDER"
+                )
             name = str(self._files.root / self.path(entry, FRAMES_FILE))
             self._frame_tables[entry.id] = Frames(self.map(entry, FRAMES_FILE), entry.rows, name)
         return self._frame_tables[entry.id]

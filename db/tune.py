@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from db.errors import RequestError
 from db.indexes import Hnsw, IndexSpec, IvfPq, Pq, Scalar, spec_from_json
 from db.loading import INDEX_FILE, SEARCH_SETTINGS
-from db.marks import NewIndex
-from db.plan import LoadedIndex, Part, best_rows
+from db.marks import NewIndex, change_indexes, configure
+from db.plan import IndexSet, LoadedIndex, Part, best_rows
 from db.space import Space
 from db.vectors import SpaceVectors
+from db.versions import Versions
 
 if TYPE_CHECKING:
-    from db.library import Library
     from db.snapshot import Snapshot
 
 QUESTIONS = 200
@@ -103,7 +103,7 @@ def default_specs(rows: int, dim: int) -> list[IndexSpec]:
 
 
 def tune(
-    library: Library,
+    library: Versions,
     *,
     space: str = "motion/whole",
     recall: float = 0.99,
@@ -186,7 +186,7 @@ def index_name(space: str) -> str:
     return f"{space}/tuned"
 
 
-def use_index(library: Library, space: str, spec: IndexSpec | None) -> int:
+def use_index(library: Versions, space: str, spec: IndexSpec | None) -> int:
     """Search a space by ``spec`` from now on, unmeasured, or exactly (None); the version that says so.
 
     Raises:
@@ -198,7 +198,7 @@ def use_index(library: Library, space: str, spec: IndexSpec | None) -> int:
 
 
 def _write(
-    library: Library,
+    library: Versions,
     snapshot: Snapshot,
     space: str,
     spec: IndexSpec | None,
@@ -209,12 +209,12 @@ def _write(
     others = dict(snapshot.manifest.config.get(SEARCH_SETTINGS) or {})
     if spec is None or data is None:
         others.pop(space, None)
-        library.change_indexes(drop=[entry.name for entry in snapshot.manifest.indexes if entry.space == space])
-        return library.configure({SEARCH_SETTINGS: others or None}).version
+        change_indexes(library, (), [entry.name for entry in snapshot.manifest.indexes if entry.space == space])
+        return configure(library, {SEARCH_SETTINGS: others or None}).version
     efforts = {key: value for key, value in asdict(spec).items() if key in spec.EFFORTS}
     others[space] = {"spec": spec.to_json(), "efforts": efforts, "measured": dict(measured)}
-    library.change_indexes(put=[_entry(snapshot, space, spec, data)])
-    return library.configure({SEARCH_SETTINGS: others}).version
+    change_indexes(library, [_entry(snapshot, space, spec, data)], ())
+    return configure(library, {SEARCH_SETTINGS: others}).version
 
 
 def _entry(snapshot: Snapshot, space: str, spec: IndexSpec, data: bytes) -> NewIndex:
@@ -227,7 +227,7 @@ def _entry(snapshot: Snapshot, space: str, spec: IndexSpec, data: bytes) -> NewI
     )  # fmt: skip
 
 
-def rebuild_indexes(library: Library) -> list[str]:
+def rebuild_indexes(library: Versions) -> list[str]:
     """Build again, as they were tuned, the indexes that are missing, damaged or cover too little; the spaces it was
     done for.
 
@@ -244,7 +244,7 @@ def rebuild_indexes(library: Library) -> list[str]:
         covered = snapshot.searcher.covered(space)
         if len(vectors) - covered > REBUILD_SHARE * len(vectors) and spec.fits(len(vectors), space.dim):
             _, data = build(spec, vectors)
-            library.change_indexes(put=[_entry(snapshot, name, spec, data)])
+            change_indexes(library, [_entry(snapshot, name, spec, data)], ())
             done.append(name)
     return done
 
@@ -270,10 +270,11 @@ class _Bench:
     def _ask(self, share: float, index: LoadedIndex | None) -> tuple[list[list[str]], NDArray[np.float64]]:
         """Ids of the ten best of every question among ``share`` of the clips, and milliseconds."""
         few = self._asked if share == 1 else self._asked[: max(10, len(self._asked) // 4)]
+        indexes = None if index is None else IndexSet([index], len(self._vectors))
         found, spent = [], []
         for query in [few[:1], *few[:, None]]:  # the first one twice: it is not counted
             begin = time.perf_counter()
-            part = Part(self._vectors, query, 1.0, () if index is None else (index,))
+            part = Part(self._vectors, query, 1.0, indexes)
             answer = best_rows([part], self._keeps[share], 10, self._names, exact=index is None or None)
             found.append(self._names(answer.rows[0]))
             spent.append(1e3 * (time.perf_counter() - begin))

@@ -15,14 +15,12 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from db import manifest as manifests
 from db.errors import CorruptionError, RequestError
-from db.files import Busy, Files
-
-if TYPE_CHECKING:
-    from db.library import Library
+from db.files import Files
+from db.locks import Busy
+from db.versions import Versions
 
 KEEP = 10
 DAY_S = 86_400.0
@@ -43,7 +41,12 @@ class VacuumReport:
 
 
 def vacuum(
-    library: Library, *, keep: int = KEEP, older_than_s: float = KEEP_S, grace_s: float = GRACE_S, dry_run: bool = False
+    library: Versions,
+    *,
+    keep: int = KEEP,
+    older_than_s: float = KEEP_S,
+    grace_s: float = GRACE_S,
+    dry_run: bool = False,
 ) -> VacuumReport:
     """Delete versions beyond the newest ``keep`` that are older than ``older_than_s``, and files that nothing needs.
 
@@ -100,7 +103,7 @@ def _list(files: Files) -> list[str]:
 
 
 def _doomed(
-    library: Library, keep: int, older_than_s: float, now: float, holds: ExitStack
+    library: Versions, keep: int, older_than_s: float, now: float, holds: ExitStack
 ) -> tuple[set[int], list[int]]:
     """Versions to go, each seized, and those that would go if no reader held them."""
     files = library.files
@@ -132,7 +135,7 @@ def _seize(files: Files, name: str, holds: ExitStack) -> bool:
     return True
 
 
-def _needed(library: Library, doomed: set[int], staying: dict[int, frozenset[str]]) -> frozenset[str]:
+def _needed(library: Versions, doomed: set[int], staying: dict[int, frozenset[str]]) -> frozenset[str]:
     """What the versions that stay name; ``staying`` remembers what was read already."""
     for version in manifests.list_versions(library.files):
         if version not in doomed and version not in staying:
@@ -146,7 +149,7 @@ def _needed(library: Library, doomed: set[int], staying: dict[int, frozenset[str
     return frozenset[str]().union(*staying.values())
 
 
-def _names_of(library: Library, version: int) -> frozenset[str] | None:
+def _names_of(library: Versions, version: int) -> frozenset[str] | None:
     """The folders and files that a version names; None when its manifest is damaged."""
     try:
         manifest = library.manifest(version)

@@ -98,8 +98,9 @@ class Candidates:
 def named(index: Any, scores: NDArray[np.float32], rows: NDArray[np.int64]) -> Candidates:
     """What FAISS answered to one query, [1, m] each."""
     there = rows[0] >= 0
-    everything = int(there.sum()) == index.ntotal
-    return Candidates(rows[0][there], -np.inf if everything or not there.any() else float(scores[0][there][-1]))
+    count = int(np.count_nonzero(there))  # FAISS puts what it did not find at the end
+    everything = count in (0, index.ntotal)
+    return Candidates(rows[0][:count], -np.inf if everything else float(scores[0][count - 1]))
 
 
 def spec_from_json(entry: Mapping[str, Any]) -> IndexSpec:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from remora.cli import (
+    alike,
     classify,
     demo,
     doctor,
@@ -56,6 +57,8 @@ app.command("serve", hidden=True)(studio.studio)
 app.command("export")(export.export)
 app.command("convert")(export.convert)
 app.command("doctor")(doctor.doctor)
+library.app.command("duplicates")(alike.duplicates)
+library.app.command("leaks")(alike.leaks)
 library.app.command("tune")(vectors.tune)
 library.app.command("export")(vectors.export)
 library.app.command("import")(vectors.import_)

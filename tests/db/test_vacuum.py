@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 import db.vacuum
-from db import CorruptionError, Library, RequestError, SnapshotExpired
+from db import CorruptionError, Library, NewIndex, RequestError, SnapshotExpired
+from db.loading import INDEX_FILE
 from tests.db.faults import Overtaken
 from tests.db.test_faults import referenced
-from tests.db.world import ENCODER, SPACES, batch, names
+from tests.db.world import DIM, ENCODER, SPACES, batch, names, unit
 
 ALL = {"keep": 1, "older_than_s": 0.0, "grace_s": 0.0}
 
@@ -200,3 +201,16 @@ def test_two_vacuums_at_once(library: Library, monkeypatch: pytest.MonkeyPatch) 
     library.vacuum(**ALL)
     assert numbers(library) == [6]
     assert library.verify().problems == ()
+
+
+def test_a_log_that_keeps_its_records_keeps_no_version(library: Library, caplog: pytest.LogCaptureFixture) -> None:
+    entry = library.snapshot().manifest.segments[0]
+    library.change_indexes([NewIndex("i", "motion/whole", "test", [entry.id], entry.rows, {INDEX_FILE: b"x"})])
+    index = library.snapshot().manifest.indexes[0]
+    (library.path / "indexes" / index.id / INDEX_FILE).unlink()
+    old = Library.open(library.path)
+    old.snapshot().search("motion/whole", unit((1, DIM), 1), 1)
+    assert "derived from the vectors" in caplog.text
+    del old
+    put(library, 90)
+    assert library.vacuum(keep=1, older_than_s=0, grace_s=0).held == ()

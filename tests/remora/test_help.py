@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "demo", "index", "search", "classify", "export", "convert", "doctor", "library info", "library history",
     "library tag", "library checkout", "library diff", "library restore", "library vacuum", "library compact",
-    "library stats", "library verify", "library repair", "library tune", "library export", "library import",
+    "library stats", "library verify", "library repair", "library duplicates", "library leaks",
+    "library tune", "library export", "library import",
     "train retriever", "train tokenizer", "train masked", "train residual", "train length",
     "evaluate retrieval", "evaluate classification", "evaluate localization", "evaluate babel",
     "train motionclip", "train text-tether",
