@@ -68,13 +68,18 @@ bench: install
 	$(BIN)/python -m benchmarks.slice --json $(OUT)/slice.json
 	$(BIN)/python -m benchmarks.generate
 
-# The store beside its peers, which live in an environment of their own: make bench-store PEERS=some/venv
-bench-store: install
-	$(BIN)/python -m benchmarks.store --json $(OUT)/store.json --table docs/store.md \
-		$(if $(PEERS),--peers-python $(PEERS)/bin/python)
+# The store's peers live in an environment of their own, made when it is missing (or PEERS=some/venv).
+PEERS ?= $(OUT)/peers
+$(PEERS)/bin/python:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install -q lancedb chromadb qdrant-client pymilvus milvus-lite usearch duckdb faiss-cpu numpy pyarrow
 
-torture: install
-	$(BIN)/python -m benchmarks.torture --json $(OUT)/torture.json
+bench-store: install $(PEERS)/bin/python
+	$(BIN)/python -m benchmarks.store --json $(OUT)/store.json --table docs/store.md --peers-python $(PEERS)/bin/python
+
+# On a slow disk: TMPDIR=some/memory/disk make torture
+torture: install $(PEERS)/bin/python
+	$(BIN)/python -m benchmarks.torture --json $(OUT)/torture.json --table docs/store.md --peers-python $(PEERS)/bin/python
 
 TOKENS = --data $(DATA)/actions --wordings $(DATA)/texts --tokenizer runs/generator/tokenizer/weights
 train: install

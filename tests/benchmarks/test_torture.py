@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from benchmarks.torture import __main__ as main
 from benchmarks.torture import boundaries, crowd, media, power
 from benchmarks.torture.crowd import Outcome
 from benchmarks.torture.world import create, pair, put, violations
@@ -53,3 +54,14 @@ def test_half_a_commit_a_wrong_row_and_litter_are_seen(tmp_path: Path) -> None:
         tmp_path / "lib/segments" / library.snapshot().manifest.segments[0].id, tmp_path / "lib/segments" / ("0" * 32)
     )
     assert len(crowd.litter(library)) == 7
+
+
+def test_outcomes_are_kept_from_run_to_run_and_written_into_the_document(tmp_path: Path) -> None:
+    document = tmp_path / "doc.md"
+    document.write_text(f"before\n{main.BEGIN}\nstale\n{main.END}\nafter\n")
+    options = ["--json", str(tmp_path / "torture.json"), "--table", str(document), "--flips", "1"]
+    assert main.main([*options, "--parts", "read-only", "--peers"]) == 0
+    assert main.main([*options, "--parts", "--peers", "remora", "--peer-seconds", "1"]) == 0
+    text = document.read_text()
+    assert text.startswith("before") and text.endswith("after\n") and "stale" not in text
+    assert "| a read-only disk | " in text and "| remora | " in text
