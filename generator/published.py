@@ -21,12 +21,11 @@ EricGuo5513/momask-codes ``utils/word_vectorizer.py`` (classes of words).
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -37,27 +36,19 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from generator.errors import GeneratorError
-from motion import FileFormatError
+from generator.words import HOW_TO_GET, PARTS_OF_SPEECH, WordVectors, first_of, read_array
 from motion.features import HUMANML3D_263, KIT_251, FeatureSpec
-from motion.files.npz import read_npy_array
 
 Array = NDArray[np.floating[Any]]
 
 UNIT = 4  # frames a unit of movement
 MAX_FRAMES = 196
 CONTACTS = 4  # columns at the end that are not looked at
-MAX_WORDS = 20  # of a caption, without its start and end
 BATCH = 64  # clips or captions at a time
-MAX_PICKLE_BYTES = 64 << 20
 
-# Where the original folders have them: weights, then mean and std (the first folder that is there), then words.
+# Where the original folder has them: weights, then mean and std (the first folder that is there).
 WEIGHTS = ("text_mot_match/model/finest.tar", "text_mot_match/model/finest.safetensors")
 STATISTICS = ("Comp_v6_KLD01/meta", "Comp_v6_KLD005/meta")
-WORDS = ("our_vab_idx.pkl", "our_vab_words.json", "our_vab_words.txt")
-HOW_TO_GET = (
-    "get the evaluator and GloVe archives that the READMEs of github.com/EricGuo5513/text-to-motion and "
-    "github.com/EricGuo5513/momask-codes (prepare/download_evaluator.sh, download_glove.sh) link to, and unpack them there"
-)
 DATA_SET_STD = 0.005  # of HumanML3D's yaw rate: the data set has .0128, the evaluator .0005 (twice divided by 5)
 
 
@@ -70,24 +61,6 @@ class PublishedData:
 
 
 DATA_SETS = {"humanml3d": PublishedData("t2m", HUMANML3D_263), "kit": PublishedData("kit", KIT_251)}
-
-PARTS_OF_SPEECH = (
-    "VERB", "NOUN", "DET", "ADP", "NUM", "AUX", "PRON", "ADJ", "ADV",
-    "Loc_VIP", "Body_VIP", "Obj_VIP", "Act_VIP", "Desc_VIP", "OTHER",
-)  # fmt: skip
-# Words that are a class of their own, whatever part of speech they were tagged with.
-WORD_CLASSES = {
-    word: name
-    for name, words in {
-        "Loc_VIP": "left right clockwise counterclockwise anticlockwise forward back backward up down straight curve",
-        "Body_VIP": "arm chin foot feet face hand mouth leg waist eye knee shoulder thigh",
-        "Obj_VIP": "stair dumbbell chair window floor car ball handrail baseball basketball",
-        "Act_VIP": "walk run swing pick bring kick put squat throw hop dance jump turn stumble stop sit lift lower raise wash "
-        "stand kneel stroll rub bend balance flap jog shuffle lean rotate spin spread climb",
-        "Desc_VIP": "slowly carefully fast careful slow quickly happy angry sad happily angrily sadly",
-    }.items()
-    for word in words.split()
-}
 
 
 class MovementEncoder(nn.Module):
@@ -144,85 +117,6 @@ class TextEncoder(SequenceEncoder):
         return cast(Tensor, self(words + self.pos_emb(speech), lengths))
 
 
-class WordVectors:
-    """GloVe vectors by word: ``words`` has the row of each in ``vectors`` [V, 300]; unknown words have that of "unk"."""
-
-    def __init__(self, words: Mapping[str, int], vectors: Array) -> None:
-        if "unk" not in words:
-            raise GeneratorError(f"a vocabulary of {len(words)} words lacks 'unk', which stands for unknown words")
-        outside = [word for word, row in words.items() if not 0 <= row < len(vectors)]
-        if outside:
-            raise GeneratorError(
-                f"{len(outside)} words, first {outside[0]!r}, have no row among {len(vectors)} vectors; "
-                "take both files from one archive"
-            )
-        self._words, self._vectors = dict(words), np.asarray(vectors, dtype=np.float32)
-
-    @classmethod
-    def load(cls, folder: Path) -> WordVectors:
-        """``our_vab_data.npy`` [V, 300] and the words: the original ``our_vab_idx.pkl`` (word to row, read without running
-        anything in it), ``our_vab_words.json`` (the same, or a list) or ``our_vab_words.txt`` (a line a row).
-
-        Raises:
-            GeneratorError: a file is missing or holds something else.
-        """
-        vectors = _read_array(folder / "our_vab_data.npy")
-        if vectors.ndim != 2 or vectors.dtype.kind != "f" or not np.isfinite(vectors).all():
-            raise GeneratorError(
-                f"{folder / 'our_vab_data.npy'}: {vectors.dtype} of shape {vectors.shape}, not [V, 300]"
-            )
-        path = _first_of(folder, WORDS)
-        found: object
-        if path.suffix == ".pkl":
-            found = read_plain_pickle(path)
-        else:
-            try:
-                text = path.read_text(encoding="utf-8")
-                found = json.loads(text) if path.suffix == ".json" else text.splitlines()
-            except (OSError, ValueError, RecursionError) as error:
-                raise GeneratorError(f"cannot read {path}: {error}; unpack it again") from error
-        if isinstance(found, list):
-            found = {word: row for row, word in enumerate(found)} if all(isinstance(w, str) for w in found) else None
-        if not isinstance(found, dict) or not all(isinstance(w, str) and type(row) is int for w, row in found.items()):
-            raise GeneratorError(f"{path}: not words with their rows; unpack it again")
-        return cls(found, vectors)
-
-    @property
-    def dim(self) -> int:
-        """Width of a word vector."""
-        return int(self._vectors.shape[1])
-
-    @property
-    def fingerprint(self) -> str:
-        """32 hex digits over words and vectors."""
-        digest = hashlib.blake2b(json.dumps(self._words, sort_keys=True).encode(), digest_size=16)
-        digest.update(self._vectors.tobytes())
-        return digest.hexdigest()
-
-    def encode(self, tokens: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
-        """Word vectors [22, 300], parts of speech [22, 15] and how many rows count, for tokens such as ``walk/VERB``.
-
-        The first 20 tokens between "sos" and "eos". An unknown word is "unk" and OTHER, a part of speech that is not in
-        :data:`PARTS_OF_SPEECH` is OTHER.
-        """
-        if isinstance(tokens, str) or not tokens:
-            raise GeneratorError(f"tokens {tokens!r}: give a caption's list of word/POS, such as ['walk/VERB']")
-        framed = ["sos/OTHER", *tokens[:MAX_WORDS], "eos/OTHER"]
-        words = np.zeros((MAX_WORDS + 2, self.dim), np.float32)
-        speech = np.zeros((MAX_WORDS + 2, len(PARTS_OF_SPEECH)), np.float32)
-        for place, token in enumerate(framed):
-            word, slash, tag = token.rpartition("/")
-            if not slash:
-                raise GeneratorError(f"token {token!r} has no part of speech; give word/POS, as HumanML3D's texts do")
-            if word in self._words:
-                tag = WORD_CLASSES.get(word, tag if tag in PARTS_OF_SPEECH else "OTHER")
-            else:
-                word, tag = "unk", "OTHER"
-            words[place] = self._vectors[self._words[word]]
-            speech[place, PARTS_OF_SPEECH.index(tag)] = 1
-        return words, speech, len(framed)
-
-
 class PublishedEvaluator(nn.Module):
     """The evaluator of one data set: ``encode_motion`` and ``encode_text`` give rows of one space, to be compared by distance.
 
@@ -261,12 +155,12 @@ class PublishedEvaluator(nn.Module):
             raise GeneratorError(f"there is no published evaluator for {dataset!r}; use {' or '.join(DATA_SETS)}")
         data = DATA_SETS[dataset]
         folder = root / "checkpoints" / data.folder
-        weights = _first_of(folder, WEIGHTS)
-        statistics = statistics or _first_of(folder, [f"{name}/mean.npy" for name in STATISTICS]).parent
+        weights = first_of(folder, WEIGHTS)
+        statistics = statistics or first_of(folder, [f"{name}/mean.npy" for name in STATISTICS]).parent
         evaluator = cls(
             features=data.features,
-            mean=_read_array(statistics / "mean.npy"),
-            std=_read_array(statistics / "std.npy"),
+            mean=read_array(statistics / "mean.npy"),
+            std=read_array(statistics / "std.npy"),
             words=WordVectors.load(root / "glove"),
         )
         for name, state in _read_weights(weights).items():
@@ -338,35 +232,6 @@ class PublishedEvaluator(nn.Module):
         return digest.hexdigest()
 
 
-def read_plain_pickle(path: Path) -> object:
-    """What a pickle of lists, dicts, texts and numbers holds. Anything that names a class or function is refused unread.
-
-    Raises:
-        GeneratorError: it is missing, too large, damaged, or holds anything else.
-    """
-    try:
-        with path.open("rb") as stream:
-            if path.stat().st_size > MAX_PICKLE_BYTES:
-                raise GeneratorError(f"{path}: larger than {MAX_PICKLE_BYTES >> 20} MiB; this is no vocabulary")
-            return _PlainUnpickler(stream).load()
-    except (
-        OSError, pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError,
-        MemoryError, OverflowError, RecursionError,
-    ) as error:  # fmt: skip
-        raise GeneratorError(
-            f"cannot read {path}: {error}; unpack it again, or write the words as .json or .txt"
-        ) from error
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Builds builtin containers, texts and numbers only: without a name to look up, a pickle cannot call anything."""
-
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(
-            f"it asks for {module}.{name}, and only plain lists, dicts, texts and numbers are read"
-        )
-
-
 def _units(frames: Sequence[int]) -> Tensor:
     """Lengths in units [B] of lengths in frames: the only place that divides by four."""
     return torch.tensor(frames) // UNIT
@@ -393,22 +258,6 @@ def _read_weights(path: Path) -> dict[str, dict[str, Tensor]]:
     ) as error:  # fmt: skip
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise GeneratorError(f"{path} holds no weights of the published evaluator ({reason}); {HOW_TO_GET}") from error
-
-
-def _read_array(path: Path) -> NDArray[Any]:
-    if not path.is_file():
-        raise GeneratorError(f"{path} is missing; {HOW_TO_GET}")
-    try:
-        return read_npy_array(path)
-    except FileFormatError as error:
-        raise GeneratorError(str(error)) from error
-
-
-def _first_of(folder: Path, names: Sequence[str]) -> Path:
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise GeneratorError(f"{folder} has no {' or '.join(names)}; {HOW_TO_GET}")
 
 
 def _check_statistics(mean: Array, std: Array, features: FeatureSpec) -> None:

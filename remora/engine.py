@@ -294,12 +294,19 @@ class Engine:
         return tuple(found[:k])
 
     def generate(
-        self, prompts: Sequence[Prompt], *, sampling: Sampling | None = None, progress: Any = None
+        self, prompts: Sequence[Prompt], *, sampling: Sampling | None = None, candidates: int = 1, progress: Any = None
     ) -> Iterator[Generated]:
-        """New motions for ``prompts`` (which carry their exemplars, see :meth:`exemplars`), in their order."""
-        from generator import Sampling
+        """New motions for ``prompts`` (which carry their exemplars, see :meth:`exemplars`), in their order.
 
-        return self.generator.generate(prompts, sampling=sampling or Sampling(), progress=progress)
+        Of several ``candidates`` a prompt the encoder keeps the best, see :mod:`remora.candidates`.
+        """
+        from generator import Sampling
+        from remora.candidates import best_of
+
+        sampling = sampling or Sampling()
+        if candidates == 1:
+            return self.generator.generate(prompts, sampling=sampling, progress=progress)
+        return best_of(self.generator, self.encoder, prompts, candidates, sampling=sampling, progress=progress)
 
     def edit(self, motion: Clip | Path | str, what: Edit, **options: Any) -> Edited:
         """A motion with a range or some parts of it made anew; options and errors as in :func:`generator.edit`."""

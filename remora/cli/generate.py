@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +27,7 @@ from remora.errors import RemoraError
 from remora.output import progress_bar, say, write_json, write_line
 
 if TYPE_CHECKING:
-    from generator import ExemplarClip, Generated, Prompt, Sampling
+    from generator import ExemplarClip, Sampling
     from remora.engine import Engine
 
 Neighbours = Annotated[int, typer.Option("--neighbours", min=0, max=8, help="Exemplars to learn from, 0 to 8.")]
@@ -46,16 +45,11 @@ TopP = Annotated[float | None, typer.Option("--top-p", help="Draw among the toke
 Remask = Annotated[bool, typer.Option("--remask", help="Tokens kept in earlier steps may be given up again.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed makes the same motion.")]
 Formats = Annotated[str, typer.Option("--formats", metavar="LIST", help="Of npy,bvh,glb,mp4,png.")]
+Candidates = Annotated[
+    int,
+    typer.Option("--candidates", min=1, max=32, help="Make so many of each and keep the one that fits the words best."),
+]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One motion to make and where it goes."""
-
-    prompt: Prompt
-    folder: Path
-    run: dict[str, Any]
 
 
 def generate(
@@ -72,6 +66,7 @@ def generate(
     length: Annotated[
         str | None, typer.Option("--length", metavar="SECONDS", help="6.5 or 6.5s; default: estimated.")
     ] = None,
+    candidates: Candidates = 1,
     seed: Seed = None,
     text_scale: TextScale = None,
     retrieval_scale: RetrievalScale = None,
@@ -94,6 +89,9 @@ def generate(
     Each result has its own folder: joints, features, BVH, glTF, video, a strip beside its exemplars, and run.json. What is
     complete is not made again.
     """
+    from generator import Prompt
+    from generator.model import check
+    from remora.batch import make, seed_for, want
     from remora.engine import Engine
 
     names = _formats(formats)
@@ -108,15 +106,25 @@ def generate(
     parts = parse_parts_from(parts_from)
     if no_retrieval and parts:
         raise RemoraError("--parts-from needs retrieval; drop --no-retrieval or the parts")
-    first = random.SystemRandom().randrange(1, 2**31) if seed is None else seed
     if no_retrieval:
         sampling = replace(sampling, guidance=replace(sampling.guidance, retrieval_scale=0.0))
+    request = {
+        "lines": lines, "repeat": repeat, "neighbours": 0 if no_retrieval else neighbours, "parts": list(parts.items()),
+        "where": where, "candidates": candidates, "sampling": sampling, "generator": engine.generator.fingerprint,
+        "library": str(library.resolve()),
+    }  # fmt: skip
+    for sentence, seconds in lines:
+        check(Prompt(sentence, seconds))
+    drawn = seed_for(request, out, seed)
     wanted = []
     for number, (sentence, seconds) in enumerate(lines, start=1):
         found = () if no_retrieval else _exemplars(engine, sentence, neighbours, parts, where)
         for turn in range(repeat):
-            wanted.append(_want(engine, sentence, seconds, first + turn, found, sampling, out, number))
-    _make(engine, wanted, sampling, names, as_json=as_json)
+            one = want(engine, sentence, seconds, drawn.seed + turn, found, sampling, out, number, candidates)
+            wanted.append(one)
+    report = make(engine, wanted, sampling, names, candidates=candidates, quiet=as_json)
+    drawn.forget()
+    _tell(report, as_json=as_json)
 
 
 def create(
@@ -130,6 +138,7 @@ def create(
     length: Annotated[
         str | None, typer.Option("--length", metavar="SECONDS", help="Of a new motion; default: estimated.")
     ] = None,
+    candidates: Candidates = 1,
     seed: Seed = None,
     out: Out = Path("generated"),
     formats: Formats = "npy,bvh,glb,mp4,png",
@@ -141,6 +150,7 @@ def create(
 ) -> None:
     """Take the best clip of the library if it fits, make a new motion if none does."""
     from motion import write
+    from remora.batch import make, seed_for, want
     from remora.engine import Engine
     from remora.results import folder_name
 
@@ -170,9 +180,13 @@ def create(
     best = f"the best hit has {hits[0].score:.3f}" if hits else "the library is empty"
     say(f"{best}, {edge:.3f} would be enough: making a new motion")
     sampling = sampling_of()
-    first = random.SystemRandom().randrange(1, 2**31) if seed is None else seed
+    request = {"text": text, "seconds": seconds, "neighbours": neighbours, "candidates": candidates}
+    drawn = seed_for(request, out, seed)
     found = _exemplars(engine, text, neighbours, {}, None) if hits and neighbours else ()
-    _make(engine, [_want(engine, text, seconds, first, found, sampling, out, 1)], sampling, names, as_json=as_json)
+    one = want(engine, text, seconds, drawn.seed, found, sampling, out, 1, candidates)
+    report = make(engine, [one], sampling, names, candidates=candidates, quiet=as_json)
+    drawn.forget()
+    _tell(report, as_json=as_json)
 
 
 def edit(
@@ -216,6 +230,7 @@ def edit(
     """Make a range of seconds, some body parts, or a continuation of a motion anew; all else stays."""
     from generator import Edit, ExemplarClip
     from generator.editing import check_parts
+    from remora.batch import run_of, seed_for
     from remora.engine import Engine
     from remora.results import folder_name, write_result
 
@@ -232,21 +247,22 @@ def edit(
             found += (ExemplarClip(other, 1.0, caption),)
     elif text and not no_retrieval and neighbours and engine.exists():
         found = engine.exemplars(text, k=neighbours)
-    first = random.SystemRandom().randrange(1, 2**31) if seed is None else seed
+    drawn = seed_for({"edit": motion, "text": text}, out, seed)
     what = Edit(start_s=start, end_s=end, parts=tuple(part or ()), before_s=before, after_s=after, loop_s=loop)
     with progress_bar("edit", quiet=as_json) as move:
         done = engine.edit(
-            clip, what, text=text, seed=first, exemplars=found, sampling=sampling,
+            clip, what, text=text, seed=drawn.seed, exemplars=found, sampling=sampling,
             progress=lambda stage, at, total: move(stage, at, total),
         )  # fmt: skip
-    folder = out / folder_name(1, text or Path(motion).stem, first)
-    run = _run(engine, done.result.prompt, sampling) | {
+    folder = out / folder_name(1, text or Path(motion).stem, drawn.seed)
+    run = run_of(engine, done.result.prompt, sampling) | {
         "edited": {"motion": motion, "start_s": done.start_s, "end_s": done.end_s, "parts": done.parts}
     }
     for note in write_result(folder, done.result, run=run, formats=names):
         say(f"note: {note}")
+    drawn.forget()
     if as_json:
-        write_json({"folder": str(folder), **run["edited"], "seed": first})
+        write_json({"folder": str(folder), **run["edited"], "seed": drawn.seed})
     else:
         write_line(f"{folder}: {', '.join(done.parts)} made anew from {done.start_s:.2f} to {done.end_s:.2f} s")
 
@@ -338,76 +354,15 @@ def _exemplars(
     return found
 
 
-def _want(
-    engine: Engine,
-    text: str,
-    seconds: float | None,
-    seed: int,
-    found: tuple[ExemplarClip, ...],
-    sampling: Sampling,
-    out: Path,
-    number: int,
-) -> Wanted:
-    from generator import Prompt
-    from generator.model import check
-    from remora.results import folder_name, request_key
-
-    prompt = Prompt(text=text, seconds=seconds, seed=seed, exemplars=found)
-    check(prompt)
-    run = _run(engine, prompt, sampling)
-    return Wanted(prompt, out / folder_name(number, text, seed), run | {"key": request_key(run)})
-
-
-def _run(engine: Engine, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from remora import __version__
-
-    hits = [
-        {"clip_id": x.clip.clip_id, "score": x.score, "caption": x.caption, "parts": x.parts} for x in prompt.exemplars
-    ]
-    library = {"path": str(engine.path), "version": engine.snapshot.version} if hits and engine.exists() else None
-    return {
-        "text": prompt.text, "seconds": prompt.seconds, "seed": prompt.seed, "sampling": asdict(sampling),
-        "generator": {"name": engine.generator.name, "fingerprint": engine.generator.fingerprint},
-        "library": library, "hits": hits, "remora": __version__,
-    }  # fmt: skip
-
-
-def _make(
-    engine: Engine, wanted: Sequence[Wanted], sampling: Sampling, formats: Sequence[str], *, as_json: bool
-) -> None:
-    from remora.results import is_done, write_result
-
-    todo = [w for w in wanted if not is_done(w.folder, w.run["key"])]
-    if len(todo) < len(wanted):
-        say(f"{len(wanted) - len(todo)} of {len(wanted)} are complete already")
-    made: list[dict[str, Any]] = []
-    size = 16
-    with progress_bar("generate", quiet=as_json) as move:
-        for start in range(0, len(todo), size):
-            chunk = todo[start : start + size]
-            results = engine.generate(
-                [w.prompt for w in chunk], sampling=sampling, progress=lambda stage, at, total: move(stage, at, total)
-            )
-            for want, result in zip(chunk, results, strict=True):
-                run = want.run | {"estimate_s": result.seconds_estimated, "read": len(result.exemplars)}
-                for note in write_result(want.folder, result, run=run, formats=formats):
-                    say(f"note: {note}")
-                made.append(_line(want, result))
-                move(f"{start + len(made)} of {len(todo)} written", start + len(made), len(todo))
+def _tell(report: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        write_json({"made": made, "complete": [str(w.folder) for w in wanted if w not in todo]})
+        write_json(dict(report))
         return
-    for data in made:
-        write_line(f"{data['folder']}: {data['seconds']:.2f} s, {data['exemplars']} exemplars, seed {data['seed']}")
-
-
-def _line(want: Wanted, result: Generated) -> dict[str, Any]:
-    return {
-        "folder": str(want.folder), "text": want.prompt.text, "seed": want.prompt.seed,
-        "seconds": result.clip.duration_s, "exemplars": len(result.exemplars), "hits": want.run["hits"],
-    }  # fmt: skip
+    for data in report["made"]:
+        best = f", best of {len(data['candidates'])}" if "candidates" in data else ""
+        write_line(
+            f"{data['folder']}: {data['seconds']:.2f} s, {data['exemplars']} exemplars, seed {data['seed']}{best}"
+        )
 
 
 def _clip(engine: Engine, name: str) -> Any:

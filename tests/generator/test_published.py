@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generator.errors import GeneratorError
-from generator.published import PARTS_OF_SPEECH, PublishedEvaluator, WordVectors, read_plain_pickle
+from generator.published import PublishedEvaluator
+from generator.words import PARTS_OF_SPEECH, WordVectors, read_plain_pickle
 
 WORDS = ["unk", "sos", "eos", "a", "man", "walk", "slowly", "person"]
 CAPTIONS = [

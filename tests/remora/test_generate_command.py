@@ -102,6 +102,44 @@ def test_no_space_in_the_middle_of_a_batch(
     monkeypatch.undo()
 
 
+def test_a_batch_without_a_seed_goes_on_with_the_seed_it_drew(
+    make: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prompts.txt").write_text("one wave\ntwo waves\n")
+    command = ("generate", "--prompts", tmp_path / "prompts.txt", "--steps", 1, "--length", "1.6s", "--formats", "npy")
+    save, calls = np.save, []
+
+    def full(path: Path, *args: object, **kwargs: object) -> None:
+        calls.append(path)
+        if len(calls) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(path, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(results.np, "save", full)
+        assert make(*command).code == 1
+    (note,) = (tmp_path / "out").glob("unfinished-*.json")
+    seed = json.loads(note.read_text())["seed"]
+    again = make(*command, "--json")
+    assert len(again.json["complete"]) == 1 and [m["seed"] for m in again.json["made"]] == [seed]
+    assert f"seed {seed}" in again.err and not note.exists()
+    assert {m["seed"] for m in make(*command, "--json").json["made"]} != {seed}  # complete: the next is a new one
+
+
+def test_of_several_candidates_the_best_is_kept(make: Callable[..., Outcome]) -> None:
+    options = ("--steps", 1, "--length", "1.6s", "--formats", "npy", "--seed", 5, "--json")
+    (one,) = make("generate", "a person waves", "--candidates", 4, *options).json["made"]
+    run = json.loads((Path(one["folder"]) / "run.json").read_text())
+    scores = [c["score"] for c in run["candidates"]]
+    assert run["seed"] == 5 and len(scores) == 4 and scores == sorted(scores, reverse=True)
+    kept = np.load(Path(one["folder"]) / "raw.npy")
+    best = run["candidates"][0]["seed"]
+    options = ("--steps", 1, "--length", "1.6s", "--formats", "npy", "--seed", best, "--json")
+    (alone,) = make("generate", "a person waves", *options).json["made"]
+    np.testing.assert_allclose(np.load(Path(alone["folder"]) / "raw.npy"), kept, atol=1e-4)
+    assert make("generate", "x", "--candidates", 33, *options).code == 2
+
+
 def test_create_takes_what_fits_and_makes_what_does_not(make: Callable[..., Outcome]) -> None:
     found = make("create", "walk forward", "--threshold", 0.9, "--formats", "npy,bvh", "--json").json
     assert found["found"] and found["score"] > 0.9
