@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.indexes import IndexSpec
+from db.pool import each
 from db.scanners import Scanner
 from db.vectors import SpaceVectors
 
@@ -140,30 +141,46 @@ def _index_serves(parts: Sequence[Part], k: int, matching: int, count: int, *, a
 def _by_index(part: Part, indexes: IndexSet, keep: NDArray[np.bool_], k: int, names: Names) -> Answer:
     """Candidates of the indexes and all rows that they do not cover, ranked by their true scores."""
     rest = indexes.lacking[keep[indexes.lacking]]
-    ranked, looked, widest, certain = [], 0, 1, True
-    for query in range(len(part.queries)):
-        widen = 1
-        while True:
-            rows, edge = _candidates(indexes, part.queries[query], keep, k, widen)
-            rows = np.concatenate([rows, rest])
-            if len(rows) >= k or widen > INDEX_SHARE**2:
-                break
-            widen *= WIDEN
-        if len(rows) < k:  # the filter keeps what the index does not find
-            exact = best_rows(
-                [Part(part.vectors, part.queries[query : query + 1], part.weight)], keep, k, names, exact=True
-            )
-            ranked.append((exact.rows[0], exact.scores[0]))
-            continue
-        looked, widest = looked + len(rows), max(widest, widen)
-        near = rows if len(rows) <= FEW else _near([part], query, rows, k)
-        ranked.append(_rank([part], query, near, k, names))
-        certain = certain and bool(ranked[-1][1][-1] / part.weight > edge)
+
+    def ask(query: int) -> _ByIndex:
+        return _one_by_index(part, indexes, keep, rest, query, k, names)
+
+    found = each(ask, range(len(part.queries)))
     details = {
         "index": indexes.names, "covered": indexes.covered, "uncovered": len(rest),
-        "candidates": looked // len(part.queries), "widened": widest,
+        "candidates": sum(one.looked for one in found) // len(found), "widened": max(one.widened for one in found),
     }  # fmt: skip
-    return Answer([rows for rows, _ in ranked], np.stack([s for _, s in ranked]), "index", certain, details)
+    rows, scores = [one.ranked[0] for one in found], np.stack([one.ranked[1] for one in found])
+    return Answer(rows, scores, "index", all(one.certain for one in found), details)
+
+
+@dataclass(frozen=True)
+class _ByIndex:
+    """The answer to one question, how many candidates were looked at, and whether nobody else can be among the best."""
+
+    ranked: Ranked
+    looked: int
+    widened: int
+    certain: bool
+
+
+def _one_by_index(
+    part: Part, indexes: IndexSet, keep: NDArray[np.bool_], rest: NDArray[np.int64], query: int, k: int, names: Names
+) -> _ByIndex:
+    widen = 1
+    while True:
+        rows, edge = _candidates(indexes, part.queries[query], keep, k, widen)
+        rows = np.concatenate([rows, rest])
+        if len(rows) >= k or widen > INDEX_SHARE**2:
+            break
+        widen *= WIDEN
+    if len(rows) < k:  # the filter keeps what the index does not find
+        alone = Part(part.vectors, part.queries[query : query + 1], part.weight)
+        exact = best_rows([alone], keep, k, names, exact=True)
+        return _ByIndex((exact.rows[0], exact.scores[0]), 0, 1, certain=True)
+    near = rows if len(rows) <= FEW else _near([part], query, rows, k)
+    ranked = _rank([part], query, near, k, names)
+    return _ByIndex(ranked, len(rows), widen, certain=bool(ranked[1][-1] / part.weight > edge))
 
 
 def _candidates(

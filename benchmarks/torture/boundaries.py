@@ -76,7 +76,7 @@ def start(path: Path) -> None:
     put(library, {}, delete=list(pair("z", 0)))
     entry = library.snapshot().manifest.segments[0]
     library.change_indexes([NewIndex("old", "motion/whole", "test", [entry.id], entry.rows, {"a.bin": b"abc"})])
-    put(library, pair("w", 1))
+    put(library, pair("w", 1), delete=list(pair("x", 0)))  # a second bitmap of a segment: the first is for a vacuum
 
 
 def die(path: Path, what: str, at: int) -> None:

@@ -3,7 +3,8 @@
 - A change is recorded call by call. For every moment of it a disk is made as a power cut may leave it: all that was synced, and
   of the rest whatever chance says: each change of a folder is there or not, each file whole, cut at 512 bytes, zero from some
   place on, or as it was at its last sync.
-- Every version whose manifest is there must be whole, and every change that had been acknowledged must be there.
+- Every version whose manifest is there must be whole, its indexes too, and every change that had been acknowledged must be
+  there.
 - The test is tested: with any one of the syncs left out it must find a disk that breaks this.
 """
 
@@ -202,7 +203,8 @@ def broken(path: Path, acknowledged: int) -> list[str]:
     try:
         library = Library.open(path)
         snapshot = library.snapshot()
-        found = [*library.verify(all_versions=True).problems, *violations(snapshot)]
+        report = library.verify(all_versions=True)
+        found = [*report.problems, *report.derived, *violations(snapshot)]
         if snapshot.version < acknowledged:
             found.append(f"version {acknowledged} was acknowledged, {snapshot.version} is the newest")
         return found
