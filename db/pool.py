@@ -1,7 +1,7 @@
-"""Threads for many questions at once: one question is one thread's work, and there are as many threads as cores.
+"""Threads for work that can be shared: many questions to an index, and large scans of float16; as many as there are cores.
 
-- Only where kernels that let go of the interpreter do most of the work, as an index's do: exact search reads all vectors, which
-  one core does about as fast as the memory allows, and many exact questions are one matrix product.
+- Only where kernels that let go of the interpreter do most of the work and one core is the limit. Exact search of float32 is
+  limited by the memory, which one core reads about as fast as two, and many exact questions are one matrix product.
 - A worker's own FAISS uses one thread, so that they do not fight. ``OMP_NUM_THREADS``, where it is set, is the most there are.
 - A forked child has none of its parent's threads; it makes its own.
 """
@@ -9,14 +9,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Asked = TypeVar("Asked")
 Found = TypeVar("Found")
-LEAST = 8  # questions that are worth a second thread
+LEAST = 4  # questions that are worth a thread
 
+_here = threading.local()  # "worker" in threads of a pool: what they ask for themselves, they do themselves
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 
@@ -27,10 +29,10 @@ def workers() -> int:
     return min(cores, int(said)) if said.isdecimal() and int(said) > 0 else cores
 
 
-def each(work: Callable[[Asked], Found], questions: Sequence[Asked]) -> list[Found]:
-    """``work`` of every question, in their order; the first error that one raises is raised."""
-    count = min(workers(), len(questions) // (LEAST // 2))
-    if count < 2:
+def each(work: Callable[[Asked], Found], questions: Sequence[Asked], *, least: int = LEAST) -> list[Found]:
+    """``work`` of every question, in their order, ``least`` or more a thread; the first error that one raises is raised."""
+    count = min(workers(), len(questions) // least)
+    if count < 2 or hasattr(_here, "worker"):
         return [work(question) for question in questions]
     own = os.getpid(), count
     if own not in _pools:
@@ -44,4 +46,5 @@ def each(work: Callable[[Asked], Found], questions: Sequence[Asked]) -> list[Fou
 def _alone() -> None:
     import faiss
 
+    _here.worker = True
     faiss.omp_set_num_threads(1)  # of this thread alone

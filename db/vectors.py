@@ -3,7 +3,8 @@ copied.
 
 - float32 blocks are read in place by one thread, which is as fast as the memory is. Not by BLAS: on two busy cores
   its threads wait for one another fifty times longer than they work; only many queries at once are a matrix product.
-- float16 blocks go into FAISS's half precision index (its codes are the same bytes) and take half the time.
+- float16 blocks go into FAISS's half precision index (its codes are the same bytes), piece by piece, since there one core
+  is slower than the memory: large scans are shared among cores (db/pool).
 - Neighbouring small blocks are laid together: a call a block costs more than copying a few thousand rows once.
 """
 
@@ -16,8 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from db.pool import each
+
 SMALL_ROWS = 4096
 CHUNK_ROWS = 65_536
+PIECE_ROWS = 32_768  # of float16 that a core scans at a time
 
 Block = NDArray[np.floating[Any]]
 
@@ -27,7 +31,10 @@ class SpaceVectors:
 
     def __init__(self, blocks: Sequence[Block], dim: int) -> None:
         self.dim = dim
-        self.blocks = [np.ascontiguousarray(block) for block in _joined([b for b in blocks if len(b)])]
+        whole = [np.ascontiguousarray(block) for block in _joined([b for b in blocks if len(b)])]
+        self.blocks = [
+            block[start : start + PIECE_ROWS] for block in whole for start in range(0, len(block), PIECE_ROWS)
+        ] if whole and whole[0].dtype == np.float16 else whole  # fmt: skip
         self._starts = np.cumsum([0, *(len(block) for block in self.blocks)])
 
     def __len__(self) -> int:
@@ -93,7 +100,12 @@ class SpaceVectors:
         self, query: NDArray[np.float32], count: int, keep: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Scores and rows, at most ``count``, of the best among ``keep`` [N], best first, in single precision."""
-        found = [self._best_of(number, query, min(count, len(block)), keep) for number, block in enumerate(self.blocks)]
+
+        def best_of(number: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+            return self._best_of(number, query, min(count, len(self.blocks[number])), keep)
+
+        numbers = range(len(self.blocks))
+        found = each(best_of, numbers, least=1) if self.half else [best_of(number) for number in numbers]
         scores, rows = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
         order = np.argsort(-scores, kind="stable")[:count]
         return scores[order], rows[order]

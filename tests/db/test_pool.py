@@ -7,10 +7,13 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import db.vectors
 from db import Library, RequestError, Snapshot, pool
 from db.indexes import Pq
+from db.vectors import SpaceVectors
 from tests.db.test_indexes import SPACE, clustered
 from tests.db.world import ENCODER, batch, names
 
@@ -54,7 +57,7 @@ def test_order_is_kept_all_is_done_and_two_threads_do_it(two: None) -> None:
     assert pool.each(work, range(41)) == [number * number for number in range(41)]
     assert len(seen) == 2 and threading.get_ident() not in seen
     seen.clear()
-    assert pool.each(work, range(pool.LEAST - 1)) == [number * number for number in range(pool.LEAST - 1)]
+    assert pool.each(work, range(2 * pool.LEAST - 1)) == [number * number for number in range(2 * pool.LEAST - 1)]
     assert seen == {threading.get_ident()}  # not worth a second thread
 
 
@@ -92,3 +95,24 @@ def test_a_forked_child_has_threads_of_its_own(two: None, tmp_path: Path) -> Non
         ended = os.waitpid(child, os.WNOHANG)
         time.sleep(0.01)
     assert ended == (child, 0)
+
+
+def test_a_worker_that_shares_its_work_does_it_itself(two: None) -> None:
+    def work(number: int) -> list[int]:
+        return pool.each(lambda other: number * other, range(16))
+
+    assert pool.each(work, range(16)) == [[number * other for other in range(16)] for number in range(16)]
+
+
+def test_a_large_scan_of_float16_is_shared_and_finds_the_same(two: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = clustered(5000, 8).astype(np.float16)
+    keep = np.random.default_rng(0).random(5000) < 0.6
+    found = []
+    for piece in (100_000, 700):
+        monkeypatch.setattr(db.vectors, "PIECE_ROWS", piece)
+        vectors = SpaceVectors([block[:2100], block[2100:]], block.shape[1])
+        query = clustered(1, 9)[0]
+        found.append([vectors.best(query, 40, kept) for kept in (None, keep)])
+    for (scores, rows), (own, places) in zip(*found, strict=True):
+        np.testing.assert_array_equal(scores, own)
+        assert set(rows) == set(places)
