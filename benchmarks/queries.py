@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from encoders import DualEncoder, load_encoder
 from motion import Clip
 from retriever import protocols
-from retriever.evaluate import paraphrases
 from retriever.pairs import read_split
+from retriever.questions import paraphrases
 
 SHARES = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 SHOWN = 10

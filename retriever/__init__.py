@@ -6,10 +6,11 @@ from retriever.classification import ClassificationReport, draw_confusion, evalu
 from retriever.classify import Classification, Label, classify
 from retriever.compositions import LocalizationReport, evaluate_localization
 from retriever.errors import EvaluationError, QueryError, RetrievalError
-from retriever.evaluate import ALL_PROTOCOLS, Evaluation, Row, evaluate_retrieval
+from retriever.evaluate import ALL_PROTOCOLS, Evaluation, evaluate_retrieval
 from retriever.localize import Moment, Moments, localize, separate_takes
 from retriever.pair_protocols import PairRow
 from retriever.query import Query, rocchio
+from retriever.questions import Row
 from retriever.scores import SCORES, Hybrid, MaxSim, Parts, Score, Tokens, Whole, late_interaction, max_sim, score_named
 from retriever.search import CaptionHit, CaptionHits, Hit, Hits, describe, search, search_batch
 

@@ -11,7 +11,7 @@ import pytest
 from encoders import Embeddings
 from motion import Clip
 from retriever import EvaluationError, evaluate_retrieval
-from retriever.evaluate import paraphrases
+from retriever.questions import paraphrases
 from tests.fakes import FakeEncoder
 
 
@@ -58,14 +58,21 @@ def test_what_is_not_there_is_said_with_what_is(shared_data: Path) -> None:
 
 
 def test_paraphrases_cover_the_classes_and_are_in_no_training_text(shared_data: Path) -> None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from motion.synth import synthesise
 
     pairs = paraphrases()
     assert len({sentence for _, sentence in pairs}) == len(pairs)
     per_class = {name: sum(1 for c, _ in pairs if c == name) for name, _ in pairs}
     assert min(per_class.values()) >= 2
-    known = {plain(w) for w in pq.read_table(shared_data / "texts" / "wordings.parquet")["wording"].to_pylist()}
-    known |= {plain(c) for c in pq.read_table(shared_data / "texts" / "captions.parquet")["caption"].to_pylist()}
+    known = {plain(clip.labels["class_text"]) for clip in synthesise(60, seed=0)}
+    for file in (shared_data / "texts").glob("*.parquet"):
+        table = pq.read_table(file)
+        words = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
+        known |= {plain(text or "") for name in words for text in table[name].to_pylist()}
+    assert len(known) > 3_000
     classes = set()
     for file in (shared_data / "actions").glob("*/clips.parquet"):
         table = pq.read_table(file, columns=["class_id", "class_text", "captions"])
