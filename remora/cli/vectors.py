@@ -110,33 +110,47 @@ def _write_report(report: TuneReport) -> None:
 
 def export(
     folder: Folder = DEFAULT_LIBRARY,
-    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="The Parquet file to write.")] = Path(
-        "library.parquet"
-    ),
+    to: Annotated[
+        Path, typer.Option("--to", metavar="FILE", help="File to write: .parquet, or .rrd for Rerun.")
+    ] = Path("library.parquet"),
     where: Where = None,
     space: Annotated[
         list[str] | None, typer.Option("--space", metavar="SPACE", help="Only vectors of this space; may be repeated.")
     ] = None,
+    atlas: Annotated[
+        bool, typer.Option("--atlas", help="For Embedding Atlas: a place in the map and neighbours, no vectors.")
+    ] = False,
     at: At = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write rows, captions and vectors to one Parquet file.
+    """Write rows, captions and vectors to one Parquet file, or moving skeletons to a Rerun recording.
 
-    DuckDB, pandas, polars and LanceDB read it as it is, Embedding Atlas shows it (--vector vector_whole).
+    DuckDB, pandas, polars and LanceDB read the Parquet file as it is.
     """
     from db import export_parquet
     from remora.engine import Engine
+    from remora.showing import ATLAS_OPTIONS, write_atlas, write_rerun
 
-    if to.suffix != ".parquet":
-        raise RemoraError(f"--to {to}: a library is exported as .parquet; give the file that ending")
-    library = Engine(folder).library
+    suffix = to.suffix.lower()
+    if suffix not in (".parquet", ".rrd"):
+        raise RemoraError(f"--to {to}: a library is exported as .parquet or .rrd; give the file that ending")
+    if suffix == ".rrd" and (atlas or space):
+        raise RemoraError("--atlas and --space are about vectors, which a Rerun recording has none of; leave them out")
+    engine = Engine(folder, at=at)
     with waiting("writing", quiet=as_json):
-        count = export_parquet(library.snapshot(at), to, where=where, spaces=space)
+        if suffix == ".rrd":
+            count = write_rerun((engine.clip(name) for name in engine.snapshot.ids(where)), to)
+        elif atlas:
+            count = write_atlas(engine.snapshot, to, where=where, space=(space or ["motion/whole"])[0])
+        else:
+            count = export_parquet(engine.snapshot, to, where=where, spaces=space)
     if as_json:
         write_json({"file": str(to), "clips": count})
-    else:
-        write_line(f"{count} clips in {to}")
+        return
+    write_line(f"{count} clips in {to}")
+    if atlas:
+        say(f"see it with: embedding-atlas {to} {ATLAS_OPTIONS}")
 
 
 def import_(
