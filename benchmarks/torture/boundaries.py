@@ -149,7 +149,7 @@ def killed(folder: Path, *, every: int = 1) -> Outcome:
             out.rounds += 1
             out.opens += 4
             shutil.rmtree(path)
-    out.note = ", ".join(f"{what} {number} calls" for what, number in calls.items())
+    out.note = ", ".join(f"{what} {number} calls" for what, number in calls.items()) + _some(every)
     return out
 
 
@@ -188,5 +188,9 @@ def failing(folder: Path, *, every: int = 1, errors: tuple[int, ...] = ERRORS) -
                 out.rounds += 1
                 out.opens += 4
                 shutil.rmtree(path)
-    out.note = ", ".join(errno.errorcode[code] for code in errors) + "; EIO after the work was done"
+    out.note = ", ".join(errno.errorcode[code] for code in errors) + "; EIO after the work was done" + _some(every)
     return out
+
+
+def _some(every: int) -> str:
+    return f"; only one call in {every}" if every > 1 else ""
