@@ -7,7 +7,7 @@ from retriever.classify import Classification, Label, classify
 from retriever.compositions import LocalizationReport, evaluate_localization
 from retriever.errors import EvaluationError, QueryError, RetrievalError
 from retriever.evaluate import ALL_PROTOCOLS, Evaluation, evaluate_retrieval
-from retriever.localize import Moment, Moments, localize, separate_takes
+from retriever.localize import Moment, Moments, Windows, embed_windows, localize, separate_takes
 from retriever.pair_protocols import PairRow
 from retriever.query import Query, rocchio
 from retriever.questions import Row
@@ -42,10 +42,12 @@ __all__ = [
     "Score",
     "Tokens",
     "Whole",
+    "Windows",
     "calibration_of",
     "classify",
     "describe",
     "draw_confusion",
+    "embed_windows",
     "evaluate_babel",
     "evaluate_classification",
     "evaluate_localization",

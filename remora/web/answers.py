@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from db import VersionInfo
 from remora.web.settings import MAX_EXAMPLES, MAX_K, MAX_LABELS, MAX_OFFSET, MAX_TEXT, MAX_WITHIN
-from retriever import Hits
+from retriever import CaptionHit, Hits, Moment, Moments
 
 ClipId = Annotated[str, Field(min_length=1, max_length=1000, examples=["upload:0a1b2c3d"])]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -53,6 +53,15 @@ class Classify(Asked):
     clip: ClipId
     labels: Annotated[list[Annotated[str, Field(max_length=500)]], Field(min_length=2, max_length=MAX_LABELS)]
     template: Annotated[str, Field(max_length=500)] | None = None
+
+
+class FindMoments(Asked):
+    """When a sentence happens: inside a clip, or in the clips of the library that fit it best."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    clip: ClipId | None = None
+    k: Annotated[int, Field(ge=1, le=20)] = 3
+    where: Condition | None = None
 
 
 class Export(Asked):
@@ -182,6 +191,15 @@ class CompareAnswer:
 
 
 @dataclass(frozen=True)
+class CaptionsAnswer:
+    """What ``remora search --to text --json`` prints."""
+
+    query: str
+    library_version: int
+    captions: tuple[CaptionHit, ...]
+
+
+@dataclass(frozen=True)
 class LabelAnswer:
     """A label with its cosine, and its share among the labels given."""
 
@@ -197,6 +215,31 @@ class ClassifyAnswer:
     clip: str
     best: str
     labels: tuple[LabelAnswer, ...]
+
+
+@dataclass(frozen=True)
+class ClipMoments:
+    """Seconds of a clip's take at which a sentence fits best, and the curve: ``scores`` at ``times``."""
+
+    clip: str
+    text: str
+    moments: tuple[Moment, ...]
+    times: tuple[float, ...]
+    scores: tuple[float, ...]
+
+    @classmethod
+    def of(cls, found: Moments) -> ClipMoments:
+        """Moments as they are sent."""
+        times, scores = found.times.round(3).tolist(), found.scores.round(6).tolist()
+        return cls(found.clip, found.text, found.moments, tuple(times), tuple(scores))
+
+
+@dataclass(frozen=True)
+class MomentsAnswer:
+    """What ``remora search --localize --json`` prints."""
+
+    query: str
+    moments: tuple[ClipMoments, ...]
 
 
 @dataclass(frozen=True)

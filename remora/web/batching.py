@@ -20,6 +20,7 @@ from motion import Clip
 from remora.web.errors import StudioError
 
 MOST_TEXTS = 32  # in one batch
+MOST_CLIPS = 16  # in one batch: a sentence waits for one batch of clips, not for all windows of a long motion
 REMEMBERED = 4096  # sentences: 7 vectors of some hundred numbers each, 30 MB
 
 
@@ -55,7 +56,9 @@ class SharedEncoder:
     def encode_motion(self, clips: Sequence[Clip]) -> Embeddings:
         """Whole [N, D] and parts [N, P, D] of clips."""
         model = self._ready()
-        return self._thread.submit(lambda: model.encode_motion(clips)).result()
+        pieces = [clips[at : at + MOST_CLIPS] for at in range(0, max(len(clips), 1), MOST_CLIPS)]
+        made = [self._thread.submit(model.encode_motion, piece).result() for piece in pieces]
+        return Embeddings(np.concatenate([one.whole for one in made]), np.concatenate([one.parts for one in made]))
 
     def encode_text(self, texts: Sequence[str]) -> Embeddings:
         """Whole [N, D] and parts [N, P, D] of sentences, together with those of other threads.

@@ -30,6 +30,7 @@ class Desk:
     jobs: Jobs
     questions: Gate  # searches and what needs the encoder
     looks: Gate  # rows, frames, counts: milliseconds each
+    moments: Gate  # sentences inside clips: a second for a minute of motion
     chores: Gate  # reading uploads, writing exports: seconds each
 
     @classmethod
@@ -48,13 +49,14 @@ class Desk:
             Jobs(waiting=settings.jobs_waiting, kept=settings.kept, changed=changed, metrics=metrics),
             questions=Gate("questions", workers=8, waiting=settings.waiting),
             looks=Gate("requests", workers=4, waiting=4 * settings.waiting),
+            moments=Gate("moments", workers=1, waiting=8),
             chores=Gate("uploads and exports", workers=1, waiting=8),
         )  # fmt: skip
 
     @property
     def gates(self) -> tuple[Gate, ...]:
         """All queues."""
-        return self.questions, self.looks, self.chores
+        return self.questions, self.looks, self.moments, self.chores
 
     async def answer(self, request: Request, gate: Gate, work: Callable[[], Any], **options: Any) -> Response:
         """What ``work`` returns as an answer, made and packed in a thread of ``gate``."""

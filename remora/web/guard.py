@@ -34,7 +34,13 @@ CSP = (
 )
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/healthz",)  # answer without a token: they say nothing of the library
-COSTS = {"/api/uploads": 20.0, "/api/export": 10.0, "/api/jobs/generate": 20.0, "/api/jobs/edit": 20.0}  # in requests
+COSTS = {
+    "/api/uploads": 20.0,
+    "/api/export": 10.0,
+    "/api/moments": 10.0,
+    "/api/jobs/generate": 20.0,
+    "/api/jobs/edit": 20.0,
+}  # in requests
 SECURITY_HEADERS = {
     "content-security-policy": CSP,
     "x-content-type-options": "nosniff",

@@ -12,6 +12,7 @@ from motion import SKELETONS
 from remora.asking import LONGEST_TEXT
 from remora.cli.search import parse_weights
 from remora.web.answers import (
+    CaptionsAnswer,
     ChangedAnswer,
     Classify,
     ClassifyAnswer,
@@ -19,9 +20,11 @@ from remora.web.answers import (
     ClipsAnswer,
     CompareAnswer,
     FacetsAnswer,
+    FindMoments,
     HealthAnswer,
     LibraryAnswer,
     MapAnswer,
+    MomentsAnswer,
     Save,
     Search,
     SearchAnswer,
@@ -38,7 +41,6 @@ from remora.web.reply import reply
 from remora.web.settings import MAX_K, MAX_OFFSET
 from remora.web.studio import condition, holds
 from remora.web.uploads import UPLOAD_FORMATS
-from retriever import CaptionHits
 
 router = APIRouter()
 pages = APIRouter(include_in_schema=False)
@@ -90,7 +92,7 @@ def library_answer(desk: Desk) -> LibraryAnswer:
         "export_clips": settings.export_clips, "text": LONGEST_TEXT,
     }  # fmt: skip
     features = {
-        "generate": studio.models.generator != "absent", "save": not settings.read_only, "feedback": True, "moments": False,
+        "generate": studio.models.generator != "absent", "save": not settings.read_only, "feedback": True, "moments": True,
     }  # fmt: skip
     known = {key: info.encoder.get(key) for key in ("name", "dim", "fingerprint")}
     return LibraryAnswer(
@@ -226,11 +228,18 @@ async def compare(
     return await desk.answer(request, desk.questions, lambda: desk.studio.compare(a, b))
 
 
-@router.get("/api/describe/{clip:path}", response_model=CaptionHits, tags=["questions"])
+@router.get("/api/describe/{clip:path}", response_model=CaptionsAnswer, tags=["questions"])
 async def describe(request: Request, clip: str, k: Count = 10) -> Response:
     """Captions of the library that fit a motion best."""
     desk = desk_of(request)
     return await desk.answer(request, desk.questions, lambda: desk.studio.describe(clip, k))
+
+
+@router.post("/api/moments", response_model=MomentsAnswer, tags=["questions"])
+async def moments(request: Request, asked: FindMoments) -> Response:
+    """When a sentence happens: seconds inside a clip, or in the clips of the library that fit it best."""
+    desk = desk_of(request)
+    return await desk.answer(request, desk.moments, lambda: desk.studio.moments(asked))
 
 
 @router.post("/api/classify", response_model=ClassifyAnswer, tags=["questions"])

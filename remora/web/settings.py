@@ -36,6 +36,7 @@ class Settings:
     upload_bytes: int = 64 << 20
     upload_frames: int = 36_000
     upload_seconds: float = 20.0  # to send it, and to read it
+    moments_seconds: float = 180.0  # of a clip that is looked through for a sentence
     export_clips: int = 100
     kept: int = 64
     waiting: int = 64  # questions that may wait for a thread

@@ -25,9 +25,12 @@ from remora.web.answers import (
     ChangedAnswer,
     Classify,
     ClipAnswer,
+    ClipMoments,
     CompareAnswer,
+    FindMoments,
     MapAnswer,
     ModelsAnswer,
+    MomentsAnswer,
     Save,
     Search,
     SearchAnswer,
@@ -36,15 +39,17 @@ from remora.web.batching import SharedEncoder
 from remora.web.clips import clip_answers
 from remora.web.errors import StudioError, not_found, without_paths
 from remora.web.maps import draw_map
+from remora.web.moments import WindowShelf
 from remora.web.settings import Settings
 from remora.web.shelf import Shelf
-from retriever import CaptionHits, Classification, Hits
+from retriever import CaptionHits, Classification, Hits, localize
 
 if TYPE_CHECKING:
     from generator import Generator
     from indexer import IndexReport
 
 Tell = Callable[[str, Any], None]  # told of (event, data), from any thread
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, are spread evenly however many there are
 FOLLOW_S = 1.0  # seconds between two looks for a new version
 
 
@@ -65,6 +70,7 @@ class Studio:
         self._generator: Generator | None = None
         self._generator_lock = threading.Lock()
         self._map: tuple[int, MapAnswer | None] | None = None
+        self._windows = WindowShelf(settings.kept, settings.moments_seconds)
         self._opening = threading.Lock()
         self._why = ""
 
@@ -307,6 +313,19 @@ class Studio:
             return {"clip_id": clip_id}
         return {"motion": self.clip(clip_id, engine)}
 
+    def moments(self, asked: FindMoments) -> MomentsAnswer:
+        """When a sentence happens: in a clip, or in the ``k`` clips of the library that fit it best."""
+        engine, text = self.engine, clean_text(asked.text)
+        if asked.clip is None:
+            found = engine.localize(text, k=asked.k, where=asked.where)
+            return MomentsAnswer(text, tuple(ClipMoments.of(one) for one in found))
+        if asked.where is not None:
+            raise StudioError(422, "request", "where chooses among the library's clips; give it or a clip, not both")
+        clip = self.clip(asked.clip, engine)
+        windows = self._windows.of(engine, clip)
+        inside = localize(engine.encoder, windows, text, k=asked.k, offset_s=clip.source.start_s)
+        return MomentsAnswer(text, (ClipMoments.of(inside),))
+
     def describe(self, clip_id: str, k: int) -> CaptionHits:
         """Captions of the library that fit a motion."""
         engine = self.engine
@@ -361,11 +380,15 @@ def warm(engine: Engine) -> None:
 
 
 def examples(snapshot: Snapshot, most: int = 12) -> tuple[str, ...]:
-    """Different captions of the library, taken from all over it, to ask for first."""
+    """Captions of the library that begin differently, to ask for first; neighbours in the list come from far apart in it."""
     ids = snapshot.ids()
-    found: list[str] = []
-    for clip_id in ids[:: max(1, len(ids) // (4 * most))]:
+    found: dict[str, str] = {}
+    for number in range(min(len(ids), 8 * most)):
+        clip_id = ids[int(number * GOLDEN % 1 * len(ids))]
         for text in snapshot.captions([clip_id])["text"].to_pylist()[:1]:
-            if text not in found and 3 <= len(text.split()) <= 12:
-                found.append(text)
-    return tuple(found[:: max(1, len(found) // most)][:most])
+            words = text.split()
+            if 3 <= len(words) <= 9:
+                found.setdefault(" ".join(words[:3]), text)
+        if len(found) == most:
+            break
+    return tuple(found.values())

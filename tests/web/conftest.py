@@ -37,15 +37,15 @@ Studio = Callable[..., AbstractContextManager[TestClient]]
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library, made once."""
-    folder = tmp_path_factory.mktemp("studio")
+    """The library, made once; nobody changes it."""
+    folder = tmp_path_factory.mktemp("studio") / "secret-place"
     index([write_takes(folder / "takes", TAKES)], folder / "library", encoder=FakeEncoder())
     return folder / "library"
 
 
 @pytest.fixture
 def library(template: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of it, to be changed."""
     return Path(shutil.copytree(template, tmp_path / "secret-place" / "library"))
 
 
@@ -61,15 +61,20 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
 def studio(library: Path, fake: FakeEncoder) -> Studio:
     """Start a studio; its options are those of Settings. Waits for the models unless told otherwise."""
 
-    @contextmanager
-    def started(*, wait: bool = True, headers: dict[str, str] | None = None, **options: Any) -> Iterator[TestClient]:
-        app = create_app(Settings(**{"library": library, "rate": 1e6, "burst": 1e6} | options))
-        with TestClient(app, base_url="http://localhost", headers=headers, raise_server_exceptions=False) as client:
-            if wait:
-                until(lambda: client.get("/healthz").json()["models"]["encoder"] == "ready")
-            yield client
+    def started(**options: Any) -> AbstractContextManager[TestClient]:
+        return begun(**{"library": library} | options)
 
     return started
+
+
+@contextmanager
+def begun(*, wait: bool = True, headers: dict[str, str] | None = None, **options: Any) -> Iterator[TestClient]:
+    """A studio in this process; its options are those of Settings. Waits for the models unless told otherwise."""
+    app = create_app(Settings(**{"rate": 1e6, "burst": 1e6} | options))
+    with TestClient(app, base_url="http://localhost", headers=headers, raise_server_exceptions=False) as client:
+        if wait:
+            until(lambda: client.get("/healthz").json()["models"]["encoder"] == "ready")
+        yield client
 
 
 @contextmanager
@@ -89,9 +94,19 @@ def served(settings: Settings) -> Iterator[str]:
     thread.join(10)
 
 
+@pytest.fixture(scope="session")
+def client(template: Path) -> Iterator[TestClient]:
+    """A studio of the default settings that all tests share which change nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoders, "load_encoder", lambda *args, **kwargs: FakeEncoder())
+        with begun(library=template) as client:
+            patch.undo()  # the encoder is loaded: nobody else is to load this one
+            yield client
+
+
 @pytest.fixture
-def client(studio: Studio) -> Iterator[TestClient]:
-    """A studio of the default settings."""
+def own_client(studio: Studio) -> Iterator[TestClient]:
+    """A studio of a test's own, over a library that it may change."""
     with studio() as client:
         yield client
 
@@ -118,12 +133,13 @@ class FakeGenerator:
             )
 
 
-@pytest.fixture
-def maker(monkeypatch: pytest.MonkeyPatch) -> FakeGenerator:
-    """The generator that every studio loads."""
+@pytest.fixture(scope="module")
+def maker() -> Iterator[FakeGenerator]:
+    """The generator that the studios of a module load."""
     fake = FakeGenerator()
-    stand_ins(monkeypatch, fake)
-    return fake
+    with pytest.MonkeyPatch.context() as patch:
+        stand_ins(patch, fake)
+        yield fake
 
 
 def stand_ins(patch: pytest.MonkeyPatch, made_by: FakeGenerator) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.web.conftest import FakeGenerator, Studio, ids
+from tests.web.conftest import FakeGenerator, begun, ids
 
 
-@pytest.fixture
-def assistant(studio: Studio, maker: FakeGenerator) -> Iterator[TestClient]:
+@pytest.fixture(scope="module")
+def assistant(template: Path, maker: FakeGenerator) -> Iterator[TestClient]:
     """A studio with tools."""
-    with studio(mcp=True) as client:
+    with begun(library=template, mcp=True) as client:
         yield client
 
 
@@ -85,8 +85,8 @@ def test_what_is_no_message_is_an_error_of_the_protocol(assistant: TestClient, b
     assert rpc(assistant, "tools/call", name="drop_library")["error"]["code"] == -32602
 
 
-def test_tools_change_nothing(assistant: TestClient, library: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in library.rglob("*") if path.is_file()}
+def test_tools_change_nothing(assistant: TestClient, template: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in template.rglob("*") if path.is_file()}
     test_search_describe_generate(assistant)
-    assert {path: path.stat().st_mtime_ns for path in library.rglob("*") if path.is_file()} == before
+    assert {path: path.stat().st_mtime_ns for path in template.rglob("*") if path.is_file()} == before
     assert ids(assistant)

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from pydantic import TypeAdapter
 
 from remora.engine import Engine
-from remora.web.answers import SearchAnswer
+from remora.web.answers import CaptionsAnswer, ClassifyAnswer, MomentsAnswer, SearchAnswer
 from retriever import Hits
 from tests.fakes import FakeEncoder
 from tests.web.conftest import Studio, ids
@@ -25,8 +25,8 @@ def ask(client: TestClient, **asked: Any) -> Any:
     return answer.json()
 
 
-def test_a_search_is_that_of_the_command_line(client: TestClient, library: Path, fake: FakeEncoder) -> None:
-    engine = Engine(library, encoder=fake)
+def test_a_search_is_that_of_the_command_line(client: TestClient, template: Path) -> None:
+    engine = Engine(template, encoder=FakeEncoder())
     options: dict[str, Any] = {"parts": ["left_arm"], "k": 3, "where": "duration_s < 4"}
     told = ask(client, text="wave hello", **options)
     plain = engine.search("wave hello", **options).to_json()
@@ -79,10 +79,12 @@ def test_captions_and_labels_of_a_motion(client: TestClient) -> None:
     clip = next(one for one in ids(client) if "wave" in one)
     told = client.get(f"/api/describe/{quote(clip, safe='')}", params={"k": 2}).json()
     assert told["captions"][0]["text"] == "wave hello"
+    assert len(TypeAdapter(CaptionsAnswer).validate_python(told).captions) == 2
     answer = client.post(
         "/api/classify", json={"clip": clip, "labels": ["wave hello", "kick"], "template": "{}"}
     ).json()
     assert answer["best"] == answer["labels"][0]["label"] == "wave hello"
+    assert TypeAdapter(ClassifyAnswer).validate_python(answer).clip == clip
 
 
 def test_counts_of_columns_add_up(client: TestClient) -> None:
@@ -139,3 +141,49 @@ def test_more_and_less_like_this(client: TestClient) -> None:
     assert wave not in {hit["clip_id"] for hit in ask(client, text="wave hello", less_like=[wave])["hits"]}
     assert client.post("/api/search", json={"less_like": [kick]}).status_code == 422
     assert client.post("/api/search", json={"more_like": ["nothing"]}).status_code == 404
+
+
+def test_moments_are_those_of_the_command_line(client: TestClient, template: Path) -> None:
+    clip = next(one for one in ids(client) if "walk" in one)
+    engine = Engine(template, encoder=FakeEncoder())
+    for asked in ({"clip_id": clip, "k": 2}, {"k": 3, "where": "duration_s > 2"}):
+        body = {"text": "  long   walk", "clip": asked.get("clip_id"), "k": asked["k"], "where": asked.get("where")}
+        told = client.post("/api/moments", json=body)
+        plain = [one.to_json() for one in engine.localize("long walk", **asked)]
+        assert told.json() == {"query": "long walk", "moments": plain}
+        found = TypeAdapter(MomentsAnswer).validate_python(told.json()).moments
+        assert all(m.end_s <= 6.0 + 1e-6 and m.start_s < m.end_s for one in found for m in one.moments)
+    assert len(plain) == 3 and plain[0]["clip"] == clip
+
+
+def test_the_windows_of_a_clip_are_embedded_once(studio: Studio, fake: FakeEncoder) -> None:
+    with studio(moments_seconds=4.0) as client:
+        short, long = (next(one for one in ids(client) if name in one) for name in ("salsa", "walk"))
+        assert client.post("/api/moments", json={"text": "salsa", "clip": short}).status_code == 200
+        before = fake.encoded
+        again = client.post("/api/moments", json={"text": "another word", "clip": short}).json()
+        assert again["moments"][0]["text"] == "another word" and fake.encoded == before > 5
+        refused = client.post("/api/moments", json={"text": "salsa", "clip": long})
+        assert (refused.status_code, refused.json()["code"]) == (422, "too_long")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"text": ""}, 422),
+        ({"text": "\U0001f642"}, 422),
+        ({"text": "wave", "clip": "nothing"}, 404),
+        ({"text": "wave", "k": 0}, 422),
+    ],
+)
+def test_moments_of_nothing_are_an_error(client: TestClient, asked: dict[str, Any], status: int) -> None:
+    assert client.post("/api/moments", json=asked).status_code == status
+    clip = ids(client)[0]
+    assert client.post("/api/moments", json={"text": "wave", "clip": clip, "where": "true"}).status_code == 422
+
+
+def test_a_motion_and_words_are_one_question(client: TestClient) -> None:
+    wave, kick = (next(one for one in ids(client) if name in one) for name in ("wave", "kick"))
+    both = ask(client, clip=wave, text="kick ball", k=2)
+    assert {hit["clip_id"] for hit in both["hits"]} == {wave, kick}
+    assert "kick ball" in both["query"] and wave in both["query"]

@@ -337,7 +337,7 @@ def test_what_is_no_path_of_this_machine_stays(text: str) -> None:
     assert without_paths(text).split()[-1].rpartition("/")[2] == text.split()[-1].rpartition("/")[2]
 
 
-def test_no_answer_holds_a_path_of_the_server(client: TestClient, library: Path) -> None:
+def test_no_answer_holds_a_path_of_the_server(client: TestClient, template: Path) -> None:
     clip = quote(ids(client)[0], safe="")
     asked: list[Callable[[], Any]] = [
         lambda: client.get("/api/library"), lambda: client.get("/api/facets"), lambda: client.get("/api/versions"),
@@ -351,7 +351,7 @@ def test_no_answer_holds_a_path_of_the_server(client: TestClient, library: Path)
     ]  # fmt: skip
     for ask in asked:
         answer = ask()
-        for secret in (str(library.parent), "secret-place", str(Path.home()) + "/", tempfile.gettempdir() + "/"):
+        for secret in (str(template.parent), "secret-place", str(Path.home()) + "/", tempfile.gettempdir() + "/"):
             assert secret.encode() not in answer.content, (answer.url, secret)
 
 

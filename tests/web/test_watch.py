@@ -44,11 +44,13 @@ def test_a_watched_folder_makes_the_library(studio: Studio, tmp_path: Path) -> N
         until(lambda: len(ids(client)) == 1)
 
 
-def test_a_version_of_another_process_is_served_and_told(client: TestClient, library: Path, tmp_path: Path) -> None:
-    before = client.get("/api/library").json()["version"]
+def test_a_version_of_another_process_is_served_and_told(own_client: TestClient, library: Path, tmp_path: Path) -> None:
+    before = own_client.get("/api/library").json()["version"]
     index([write_takes(tmp_path / "more", {"deep bow.npy": 1.5})], library, encoder=FakeEncoder())
-    until(lambda: client.get("/api/library").json()["version"] > before)
-    assert client.post("/api/search", json={"text": "deep bow", "k": 1}).json()["hits"][0]["captions"] == ["deep bow"]
+    until(lambda: own_client.get("/api/library").json()["version"] > before)
+    assert own_client.post("/api/search", json={"text": "deep bow", "k": 1}).json()["hits"][0]["captions"] == [
+        "deep bow"
+    ]
 
 
 def test_two_studios_change_one_library(studio: Studio) -> None:
@@ -71,23 +73,23 @@ def npy_of(client: TestClient) -> str:
 
 
 def test_a_library_that_is_deleted_is_an_answer_and_one_put_back_is_served(
-    client: TestClient, library: Path, tmp_path: Path
+    own_client: TestClient, library: Path, tmp_path: Path
 ) -> None:
-    clip = ids(client)[0]
+    clip = ids(own_client)[0]
     shutil.move(library, tmp_path / "away")
     for ask in (
-        lambda: client.post("/api/search", json={"text": "kick"}),
-        lambda: client.get(f"/api/frames/{clip}"),
-        lambda: client.get("/api/versions"),
-        lambda: client.get("/api/facets"),
-        lambda: client.post("/api/export", json={"clips": [clip]}),
+        lambda: own_client.post("/api/search", json={"text": "kick"}),
+        lambda: own_client.get(f"/api/frames/{clip}"),
+        lambda: own_client.get("/api/versions"),
+        lambda: own_client.get("/api/facets"),
+        lambda: own_client.post("/api/export", json={"clips": [clip]}),
     ):
         answer = ask()
         assert answer.status_code in (200, 404, 503), answer.text
         assert str(tmp_path) not in answer.text
-    assert client.get("/healthz").status_code == 200
+    assert own_client.get("/healthz").status_code == 200
     shutil.move(tmp_path / "away", library)
-    until(lambda: client.post("/api/search", json={"text": "kick", "k": 1}).status_code == 200)
+    until(lambda: own_client.post("/api/search", json={"text": "kick", "k": 1}).status_code == 200)
 
 
 def test_news_is_streamed(client: TestClient) -> None:

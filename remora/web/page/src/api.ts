@@ -101,10 +101,13 @@ export interface Comparison {
   whole: number;
   parts: PartScores;
 }
-export interface Moment {
-  start_s: number;
-  end_s: number;
-  score: number;
+/** Seconds of the take, the curve's ``times``, too. */
+export interface ClipMoments {
+  clip: string;
+  text: string;
+  moments: { rank: number; start_s: number; end_s: number; score: number }[];
+  times: number[];
+  scores: number[];
 }
 
 export interface MapPoints {

@@ -4,7 +4,7 @@ import { inBasket, toggleBasket } from "./basket";
 import { FigureView } from "./figure-view";
 import { Icon } from "./icons";
 import { library } from "./library";
-import { go, place } from "./place";
+import { go, isQuestion, place } from "./place";
 import type { Item } from "./results";
 import { touch } from "./theme";
 import { WhySmall } from "./why";
@@ -64,15 +64,18 @@ export function Card({ item, playAll }: { item: Item; playAll: boolean }) {
             >
               <Icon name="more" />
             </button>
-            <button
-              class="icon-button"
-              aria-label={`Less like: ${title}`}
-              title="Less like this"
-              aria-pressed={less.includes(id)}
-              onClick={() => go({ less: toggled(less), more: more.filter((other) => other !== id) })}
-            >
-              <Icon name="less" />
-            </button>
+            {/* away from a clip is a direction only beside a question */}
+            {(isQuestion.value || less.includes(id)) && (
+              <button
+                class="icon-button"
+                aria-label={`Less like: ${title}`}
+                title="Less like this"
+                aria-pressed={less.includes(id)}
+                onClick={() => go({ less: toggled(less), more: more.filter((other) => other !== id) })}
+              >
+                <Icon name="less" />
+              </button>
+            )}
           </>
         )}
         <button

@@ -63,12 +63,14 @@ function Summary() {
     );
   }
   const count = (value: number) => value.toLocaleString("en");
+  const narrowed = Object.keys(place.value.filters).length > 0 || place.value.area !== null;
   const among = total === all ? `${count(all)} clips` : `${count(total)} of ${count(all)} clips`;
   return (
     <p class="summary" role="status">
       {isQuestion.value ? (
         <>
-          <b>Best {count(items.length)}</b> of {total === all ? among : `the ${count(total)} that pass the filters`}
+          <b>Best {count(items.length)}</b> of{" "}
+          {narrowed ? `the ${count(total)} that pass the filters` : `${count(total)} clips`}
         </>
       ) : (
         <b>{among}</b>

@@ -112,7 +112,7 @@ function Form() {
               min="0"
               max={SEEDS - 1}
               step="1"
-              placeholder="new each time"
+              placeholder="random"
               value={making.seed ?? ""}
               onInput={(event) => set({ seed: numberOrNull(event.currentTarget.value) })}
             />

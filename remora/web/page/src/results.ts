@@ -25,6 +25,7 @@ export interface Results {
 
 const PAGE = 50;
 const TYPING_MS = 220;
+const LESS_ALONE = "“Less like” counts beside a question: say in words, or by another clip, what to look for.";
 const EMPTY: Results = { state: "loading", items: [], total: 0, next: null, took_ms: 0, notes: [], fault: "" };
 
 export const results = signal<Results>(EMPTY);
@@ -99,10 +100,15 @@ async function search(offset: number, stopped: AbortSignal): Promise<Page> {
 
 /** Nothing is asked: the library in its own order, or an area of the map from its middle outwards. */
 async function browse(offset: number, stopped: AbortSignal): Promise<Page> {
-  const { filters, area } = place.value;
+  const { filters, area, less } = place.value;
   if (!area) {
     const answer = await get<ClipPage>(`/api/clips?${clipQuery(whereOf(filters), offset)}`, stopped);
-    return { items: answer.items.map(itemOfClip), total: answer.total, next: answer.next, notes: [] };
+    return {
+      items: answer.items.map(itemOfClip),
+      total: answer.total,
+      next: answer.next,
+      notes: less.length ? [LESS_ALONE] : [],
+    };
   }
   const within = await idsWithin(area);
   if (within.length === 0) return { items: [], total: 0, next: null, notes: [] };

@@ -1,6 +1,7 @@
 /** Time from left to right: what is said when, where the asked sentence happens, when which foot stands. */
-import type { Caption, Moment } from "./api";
+import type { Caption } from "./api";
 import type { Motion } from "./frames";
+import { type Moments, MomentsTrack } from "./moments";
 import { duration, frameRate, seconds, seek } from "./player";
 import "./timeline.css";
 
@@ -16,7 +17,7 @@ export function Timeline({
   clipStart,
 }: {
   captions: Caption[];
-  moments: Moment[];
+  moments: Moments;
   motion: Motion | null;
   clipStart: number;
 }) {
@@ -41,20 +42,7 @@ export function Timeline({
             </button>
           </div>
         ))}
-        {moments.length > 0 && (
-          <div class="track track-moments">
-            {moments.map((moment, i) => (
-              <button
-                key={i}
-                class="track-moment"
-                style={{ ...place(moment.start_s, moment.end_s), "--strength": String(Math.max(moment.score, 0.15)) }}
-                aria-label={`Moment ${moment.start_s.toFixed(1)} to ${moment.end_s.toFixed(1)} seconds, score ${moment.score.toFixed(2)}`}
-                title={`${moment.start_s.toFixed(1)}–${moment.end_s.toFixed(1)} s · ${moment.score.toFixed(2)}`}
-                onClick={() => seek(moment.start_s)}
-              />
-            ))}
-          </div>
-        )}
+        <MomentsTrack moments={moments} whole={whole} />
         {motion &&
           FEET.map(({ side, bits, name }) => (
             <svg

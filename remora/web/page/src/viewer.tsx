@@ -1,12 +1,13 @@
 /** The open clip: stage, clock, timeline, facts, and what one can do with it. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Answer, useAnswer } from "./answer";
-import { type Caption, type Clip, type Comparison, exportUrl, type Moment, path, post } from "./api";
+import { type Caption, type Clip, type Comparison, exportUrl, path } from "./api";
 import { inBasket, toggleBasket } from "./basket";
 import { loadMotion, type Motion, secondsOf } from "./frames";
 import { Change } from "./change";
 import { Icon } from "./icons";
 import { library } from "./library";
+import { useMoments } from "./moments";
 import { notify } from "./notices";
 import { go, place } from "./place";
 import { changeSpeed, duration, frameRate, looping, play, playing, seconds, speed, SPEEDS, stepFrame } from "./player";
@@ -25,7 +26,7 @@ export function Viewer({ id }: { id: string }) {
   const other = useMotion(ghost);
   const likeness = useAnswer<Comparison>(ghost && `/api/compare?a=${path(id)}&b=${path(ghost)}`);
   const fitting = useAnswer<{ captions: Caption[] }>(id.includes(":") && `/api/describe/${path(id)}?k=3`);
-  const moments = useMoments(id, text.trim());
+  const moments = useMoments(clip.value, text.trim());
   const hit = results.value.items.find((item) => item.id === id);
   const title = clip.value ? itemOfClip(clip.value).title : (hit?.title ?? shortName(id));
 
@@ -212,7 +213,7 @@ function Facts({ clip }: { clip: Clip }) {
     ["Style", clip.labels.style],
     ["Source", clip.source],
     ["Take", clip.take],
-    ["In the take", `${clip.start_s.toFixed(2)}–${clip.end_s.toFixed(2)} s`],
+    ["In the take", clip.end_s > clip.start_s ? `${clip.start_s.toFixed(2)}–${clip.end_s.toFixed(2)} s` : ""],
     ["Frames", `${clip.n_frames} at ${clip.fps} fps`],
     ["Person", clip.subject],
     ["Split", clip.split],
@@ -250,22 +251,6 @@ function useMotion(id: string | null): Answer<Motion> {
     return () => void (wanted = false);
   }, [id]);
   return answer;
-}
-
-function useMoments(clip: string, text: string): Moment[] {
-  const [moments, setMoments] = useState<Moment[]>([]);
-  const offered = library.value?.features.moments ?? false;
-  useEffect(() => {
-    setMoments([]);
-    if (!offered || !text) return;
-    const stop = new AbortController();
-    post<{ moments: Moment[] }>("/api/moments", { text, clip }, stop.signal).then(
-      (answer) => setMoments(answer.moments),
-      (fault: Error) => !stop.signal.aborted && notify(fault.message, "error"),
-    );
-    return () => stop.abort();
-  }, [clip, text, offered]);
-  return moments;
 }
 
 async function copyLink(): Promise<void> {
