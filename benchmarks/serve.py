@@ -250,18 +250,20 @@ def failed(answers: Sequence[tuple[int, int, float]]) -> int:
 def page_and_frames(place: str, ids: Sequence[str]) -> list[Row]:
     """Time and size of frames, size of the page's scripts."""
     client = Client(place)
-    answers, frames = [], 0
+    answers, frames, error = [], 0, 0.0
     for number in range(200):
         clip = quote(ids[number * 7919 % len(ids)], safe="")
         answers.append(client.ask(f"/api/frames/{clip}"))
         head = json.loads(_frames(place, clip))
         frames += head["frames"]
+        error = max(error, head["max_error_m"])
     bytes_a_frame = sum(size for _, size, _ in answers) / frames
     scripts = [path.name for path in (Path(remora.__file__).parent / "web/static/assets").glob("*.js")]
     size = sum(client.ask(f"/assets/{name}")[1] for name in scripts)
     return [
         row("frames of a clip, p50", milliseconds(answers, 0.5), "ms", "<= 30"),
         row("frames of a clip, bytes a frame with header", bytes_a_frame, "bytes", "<= 120"),
+        row("frames of a clip, largest stated error", 1000 * error, "mm", "<= 1"),
         row("scripts of the page, compressed", size / 1000, "kB", "<= 600", f"{len(scripts)} files"),
     ]
 

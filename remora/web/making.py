@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from remora.asking import clean_text
 from remora.cli.generate import sampling_of
 from remora.engine import Engine
-from remora.web.answers import Draw, EditedAnswer, EditMotion, ExemplarAnswer, Generate, ResultAnswer
+from remora.web.answers import EditedAnswer, ExemplarAnswer, ResultAnswer
+from remora.web.asked import Draw, EditMotion, Generate
 from remora.web.errors import StudioError
 from remora.web.jobs import Step, Work
 from remora.web.studio import Studio, condition

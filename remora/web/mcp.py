@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from motion import PARTS
-from remora.web.answers import ClipId, Condition, Generate, Search
+from remora.web.asked import ClipId, Condition, Generate, Search
 from remora.web.clips import clip_answer
 from remora.web.desk import Desk, desk_of
 from remora.web.errors import StudioError, as_studio_error

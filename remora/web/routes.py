@@ -14,23 +14,20 @@ from remora.cli.search import parse_weights
 from remora.web.answers import (
     CaptionsAnswer,
     ChangedAnswer,
-    Classify,
     ClassifyAnswer,
     ClipAnswer,
     ClipsAnswer,
     CompareAnswer,
     FacetsAnswer,
-    FindMoments,
     HealthAnswer,
     LibraryAnswer,
     MapAnswer,
     MomentsAnswer,
-    Save,
-    Search,
     SearchAnswer,
     VersionsAnswer,
     WaitAnswer,
 )
+from remora.web.asked import Classify, FindMoments, Save, Search
 from remora.web.clips import clip_answer, clip_answers, page_of_clips
 from remora.web.desk import Desk, desk_of
 from remora.web.export import EXPORT_FORMATS

@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from remora.web.answers import EditMotion, Generate, JobAnswer, JobsAnswer
+from remora.web.answers import JobAnswer, JobsAnswer
+from remora.web.asked import EditMotion, Generate
 from remora.web.desk import Desk, desk_of
 from remora.web.hub import event_bytes
 from remora.web.jobs import Kind, Work

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from motion import Clip, resample
-from remora.web.answers import Export, UploadAnswer
+from remora.web.answers import UploadAnswer
+from remora.web.asked import Export
 from remora.web.desk import Desk, desk_of
 from remora.web.errors import StudioError
 from remora.web.export import ARCHIVE_FORMATS, archive, check_format, exported, file_name

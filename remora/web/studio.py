@@ -23,18 +23,15 @@ from remora.errors import RemoraError
 from remora.info import LibraryInfo
 from remora.web.answers import (
     ChangedAnswer,
-    Classify,
     ClipAnswer,
     ClipMoments,
     CompareAnswer,
-    FindMoments,
     MapAnswer,
     ModelsAnswer,
     MomentsAnswer,
-    Save,
-    Search,
     SearchAnswer,
 )
+from remora.web.asked import Classify, FindMoments, Save, Search
 from remora.web.batching import SharedEncoder
 from remora.web.clips import clip_answers
 from remora.web.errors import StudioError, not_found, without_paths
