@@ -4,7 +4,7 @@
   loopback only, bounded in requests and in seconds.
 - Steady: so many questions a second are asked at fixed times, each another sentence, whatever the answers do (an open
   loop: a slow answer does not slow the asking). Saturated: eight clients ask one after the other.
-- Frames: what a page of hits asks for. Memory: resident memory of the server before and after many requests of all kinds.
+- Frames: what a page of hits asks for. Memory: the server's own memory before and after many requests of all kinds.
 - The peer answers as TMR's demo does: embed the sentence, compare with all, sort all, draw one video for every hit.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -116,7 +117,12 @@ def served(library: Path, *options: str) -> Iterator[tuple[str, int, float]]:
         "--port",
         "0",
     ]
-    process = subprocess.Popen([*command, "--rate", "10000", *options], stdout=subprocess.PIPE, text=True)
+    # Where Python is told to write no compiled modules it would compile all of them at every start.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / "remora-serve-pycache")
+    process = subprocess.Popen(
+        [*command, "--rate", "10000", *options], stdout=subprocess.PIPE, text=True, env=environment
+    )
     try:
         assert process.stdout is not None
         place = urlsplit(json.loads(process.stdout.readline())["url"]).netloc
@@ -158,10 +164,10 @@ def question(number: int, k: int = 24) -> tuple[str, Any]:
     return "/api/search", {"text": f"{SENTENCES[number % len(SENTENCES)]}, {number}", "k": k}
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process."""
+def memory_mb(pid: int) -> float:
+    """Memory of a process that is its own: files of the library that are mapped belong to the system's cache."""
     text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+    return int(next(line for line in text.splitlines() if line.startswith("RssAnon")).split()[1]) / 1024
 
 
 # ---- the load ------------------------------------------------------------------------------------------------------
@@ -302,6 +308,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--clips", type=int, default=10_000, help="clips of the library")
+    parser.add_argument(
+        "--library", type=Path, metavar="DIR", help="keep the library there, or take the one that is there"
+    )
     parser.add_argument("--rate", type=float, default=20.0, help="questions a second of the steady load")
     parser.add_argument("--questions", type=int, default=400, help="questions of the steady load")
     parser.add_argument("--seconds", type=float, default=10.0, help="of the saturated load")
@@ -312,8 +321,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(argv)
     where = setting()
     with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(Path(folder) / "library", device="cpu")
-        ids = fill(engine.path, engine, asked.clips)
+        engine = Engine(asked.library or Path(folder) / "library", device="cpu")
+        ids = engine.snapshot.ids() if engine.exists() else fill(engine.path, engine, asked.clips)
         rows = measured(engine.path, ids, asked)
         if asked.peer_questions:
             rows += peer(engine, SENTENCES[: asked.peer_questions], asked.hits)
@@ -325,6 +334,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measured(library: Path, ids: Sequence[str], asked: argparse.Namespace) -> list[Row]:
     """All figures of the server."""
+    with served(library):  # once, so that the disk is warm
+        pass
     with served(library) as (place, pid, start):
         rows = [row("start to the first answer of the library", start, "s", "<= 3")]
         begin = time.perf_counter()
@@ -351,9 +362,9 @@ def measured(library: Path, ids: Sequence[str], asked: argparse.Namespace) -> li
         rows += page_and_frames(place, ids)
         if asked.requests:
             mixed(place, min(1000, asked.requests), ids, 200_000)
-            before = resident_mb(pid)
+            before = memory_mb(pid)
             told = mixed(place, asked.requests, ids, 300_000)
-            after = resident_mb(pid)
+            after = memory_mb(pid)
             note = f"{failed(told)} of {len(told)} failed"
             rows += [
                 row("memory of the server, warm", before, "MB"),

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from retriever.errors import EvaluationError, QueryError
 
@@ -127,6 +126,8 @@ def fit(scores: Scores, right: NDArray[np.int64], *, fitted_on: str, seed: int =
     def loss(candidate: Calibration, among: Sequence[tuple[Scores, NDArray[np.int64]]], *, none: bool) -> float:
         shares = [candidate.probabilities(s, none=none)[np.arange(len(a)), a] for s, a in among]
         return float(np.mean([-np.log(np.maximum(share, 1e-12)).mean() for share in shares]))
+
+    from scipy.optimize import minimize_scalar  # half a second that a question need not wait for
 
     heat = minimize_scalar(
         lambda value: loss(Calibration(float(np.exp(value))), sets[::2], none=False), bounds=np.log([0.002, 2.0])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from motion.clip import Caption, Clip, Source
 from motion.geometry import turn
@@ -78,6 +77,8 @@ def _perform(entry: Entry, rng: np.random.Generator, fps: float) -> _Part:
 
 def _join(parts: list[_Part], fps: float) -> Track:
     """Tracks one after the other; joint angles flow into each other, a heading goes on from where it was."""
+    from scipy.ndimage import gaussian_filter1d  # half a second that a question need not wait for
+
     names = sorted({name for part in parts for name in part.track})
     seam = parts[0].frames
     joined: Track = {}
@@ -95,6 +96,8 @@ def _join(parts: list[_Part], fps: float) -> Track:
 
 def _tremble(frames: int, rng: np.random.Generator, name: str) -> NDArray[np.float64]:
     """Small slow noise, radians: nobody moves like a formula. Flight and heading have none."""
+    from scipy.ndimage import gaussian_filter1d  # half a second that a question need not wait for
+
     if name in FLOWING or name == "yaw":
         return np.zeros(frames)
     return np.asarray(gaussian_filter1d(rng.normal(size=frames), 4.0, mode="nearest") * 0.03)

@@ -62,7 +62,8 @@ def _write(report: DemoReport) -> None:
         write_line(f"wrote {path}")
     first = next(iter(report.by_text))
     write_line(
-        "\nNow yours:\n"
+        f"\nSee it move, in the browser:\n  remora studio --library {report.library}\n"
+        "Now yours:\n"
         f'  remora search "someone walks in a circle" --library {report.library}\n'
         f"  remora search --clip '{first.clip_id}' --part left_arm --library {report.library}\n"
         f"  remora export '{first.clip_id}' --library {report.library} --to clip.mp4\n"

@@ -13,6 +13,8 @@ from remora.cli.options import DEFAULT_LIBRARY, Debug, Device, EncoderName, Gene
 from remora.errors import RemoraError
 from remora.output import say, write_line
 
+DEMO_LIBRARY = Path("remora-demo") / "library"
+
 
 def studio(
     library: LibraryDir = DEFAULT_LIBRARY,
@@ -52,6 +54,9 @@ def studio(
     """
     from db import Library, LibraryNotFound
 
+    if library == DEFAULT_LIBRARY and watch is None and not Library.exists(library) and Library.exists(DEMO_LIBRARY):
+        library = DEMO_LIBRARY  # whoever has just run the demo wants to see it
+        say("no library is named: showing that of the demo; yours: remora studio --library DIR")
     if not Library.exists(library) and watch is None:
         raise LibraryNotFound(
             f"there is no library at {library}; make one with: remora index SOURCE --library {library}, or give --watch SOURCE"

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -126,16 +127,28 @@ TOOLS = {
 }
 
 
+@router.get("/mcp")
+@router.delete("/mcp")
+async def no_stream(request: Request) -> Response:
+    """There is no stream to listen to and no session to end: what the protocol calls method not allowed."""
+    raise HTTPException(405, headers={"allow": "POST"})
+
+
 @router.post("/mcp")
 async def message(request: Request) -> Response:
     """One message of an assistant."""
     desk = desk_of(request)
     if not desk.settings.mcp:
         raise StudioError(404, "not_found", "this studio offers no tools to assistants; start it with --mcp")
+    revision = request.headers.get("mcp-protocol-version", REVISIONS[0])
+    if revision not in REVISIONS:
+        raise StudioError(400, "request", f"MCP-Protocol-Version {revision[:40]!r} is none of {', '.join(REVISIONS)}")
     try:
         asked = json.loads(await request.body())
     except ValueError:
         return _error(request, None, PARSE_ERROR, "this is no JSON")
+    if isinstance(asked, dict) and "method" not in asked and ("result" in asked or "error" in asked):
+        return Response(status_code=202)  # an answer to a question that was never put
     if not isinstance(asked, dict) or not isinstance(asked.get("method"), str):
         return _error(request, None, INVALID_REQUEST, "send one JSON-RPC 2.0 request")
     if "id" not in asked:  # a notification

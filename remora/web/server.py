@@ -35,7 +35,9 @@ def bind(host: str, port: int, *, tries: int = PORTS_TRIED) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for number in range(port, min(port + tries, 65536)):
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol must be named: asyncio sends small answers at once (TCP_NODELAY) only on sockets that say TCP. Without
+        # it head and body of an answer wait 40 ms for one another.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host, number))

@@ -76,7 +76,8 @@ class Studio:
     def start(self) -> None:
         """Open the library, and load the models and follow new versions in the background."""
         self.look()
-        self.look_for_generator()
+        if self._engine is not None:
+            self.info()  # what a page asks first, before the models take the processor
         for name, work in (("load", self._load), ("follow", self._follow)):
             threading.Thread(target=work, daemon=True, name=f"studio-{name}").start()
 
@@ -130,6 +131,7 @@ class Studio:
                 self._why = why
             else:
                 encoder.failed(why)
+        self.look_for_generator()  # here, as that takes seconds of importing, too
         self.tell("models", self.models)
 
     # ---- what there is ---------------------------------------------------------------------------------------------

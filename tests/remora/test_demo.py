@@ -11,7 +11,14 @@ def test_the_demo_answers_draws_and_says_what_to_type_next(remora: Remora, tmp_p
     folder = tmp_path / "demo"
     result = remora("demo", folder, "--clips", 24)
     assert result.code == 0, result.err
-    for title in ("by words", "by motion", "by its right arm only", "probability", "Now yours"):
+    for title in (
+        "by words",
+        "by motion",
+        "by its right arm only",
+        "probability",
+        "remora studio --library",
+        "Now yours",
+    ):
         assert title in result.out
     for name, begin in (("hits.png", b"\x89PNG"), ("best.glb", b"glTF"), ("best.bvh", b"HIERARCHY")):
         assert (folder / name).read_bytes().startswith(begin)

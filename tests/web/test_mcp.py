@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,30 @@ def test_an_assistant_shakes_hands_and_sees_the_tools(assistant: TestClient) -> 
     assert all(
         field.get("description") for tool in tools.values() for field in tool["inputSchema"]["properties"].values()
     )
+
+
+def test_it_is_spoken_to_as_the_official_client_speaks(assistant: TestClient) -> None:
+    """The order and the headers of the package ``mcp`` (streamable HTTP), as recorded with its client."""
+    headers = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+
+    def send(body: dict[str, Any], **more: str) -> Any:
+        return assistant.post("/mcp", json={"jsonrpc": "2.0"} | body, headers=headers | more)
+
+    who = {"capabilities": {}, "clientInfo": {"name": "mcp", "version": "0.1.0"}, "protocolVersion": "2099-01-01"}
+    hello = send({"id": 0, "method": "initialize", "params": who})
+    assert hello.headers["content-type"] == "application/json" and "mcp-session-id" not in hello.headers
+    spoken = {"mcp-protocol-version": hello.json()["result"]["protocolVersion"]}
+    assert send({"method": "notifications/initialized"}, **spoken).status_code == 202
+    stream = assistant.get("/mcp", headers={"accept": "text/event-stream"} | spoken)
+    assert (stream.status_code, stream.headers["allow"]) == (405, "POST")
+    assert send({"id": 1, "method": "tools/list"}, **spoken).json()["result"]["tools"]
+    asked = {"name": "search_motions", "arguments": {"text": "wave hello", "k": 1}}
+    found = send({"id": 2, "method": "tools/call", "params": asked}, **spoken).json()
+    assert found["id"] == 2 and found["result"]["isError"] is False
+    assert json.loads(found["result"]["content"][0]["text"]) == found["result"]["structuredContent"]
+    assert send({"id": 3, "result": {}}, **spoken).status_code == 202
+    assert send({"id": 4, "method": "ping"}, **{"mcp-protocol-version": "1999-01-01"}).status_code == 400
+    assert assistant.delete("/mcp", headers=spoken).status_code == 405
 
 
 def test_search_describe_generate(assistant: TestClient) -> None:

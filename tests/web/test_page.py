@@ -9,12 +9,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
 import pytest
 
-import encoders
 from db import Library
 from docs.make_studio import browsing, chromium, drawn, serving
 from indexer import index
@@ -23,6 +22,7 @@ from remora import Engine
 from remora.web.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.fakes import FakeEncoder, write_takes
+from tests.web.conftest import FakeGenerator, stand_ins
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -49,7 +49,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(library: Path) -> Iterator[str]:
     """A studio over it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoders, "load_encoder", lambda *args, **kwargs: FakeEncoder())
+        stand_ins(patch, FakeGenerator())
         with serving(Settings(library=library, rate=1e6, burst=1e6)) as url:
             yield url
 
@@ -246,6 +246,55 @@ def test_a_brush_on_the_map_filters_the_grid(page: Page, address: str) -> None:
     page.get_by_role("button", name="in the grid").click()
     until(lambda: 0 < len(ids(page)) < len(TAKES))
     assert "area" in query(page)
+
+
+def test_moments_are_marks_and_one_leads_to_its_second(page: Page, address: str, library: Path) -> None:
+    clip_id = next(one for one in Library.open(library).snapshot().ids() if "walk" in one)
+    page.goto(f"{address}?q=a+long+walk&open={quote(clip_id, safe='')}")
+    page.wait_for_selector(".track-moment")
+    (found,) = Engine(library, encoder=FakeEncoder()).localize("a long walk", clip_id=clip_id, k=3)
+    best = page.get_by_label(f"Moment 1: {found[0].start_s:.1f} to {found[0].end_s:.1f} seconds")
+    page.get_by_label("Time", exact=True).fill("5")
+    best.click()
+    scrub = page.get_by_label("Time", exact=True)
+    until(lambda: float(scrub.input_value()) == pytest.approx(found[0].start_s, abs=0.06))
+
+
+def test_more_and_less_like_this_change_the_answer(page: Page, address: str) -> None:
+    page.goto(address)
+    drawn(page)
+    assert page.get_by_label("Less like: kick ball").count() == 0  # away from a clip is no question by itself
+    page.locator(".card").first.hover()
+    page.get_by_label("More like:").first.click()
+    page.wait_for_selector(".card-score")
+    (more,) = query(page)["more"]
+    assert more not in ids(page)
+    worst = ids(page)[-1]
+    page.locator(".card").first.hover()
+    page.get_by_label("Less like:").first.click()
+    until(lambda: len(ids(page)) == len(TAKES) - 2)
+    assert query(page)["less"][0] not in ids(page) and worst in ids(page)
+    page.get_by_label("Remove: less").click()
+    until(lambda: len(ids(page)) == len(TAKES) - 1)
+
+
+def test_a_motion_is_made_beside_its_exemplars_and_kept(page: Page, address: str, library: Path) -> None:
+    page.goto(f"{address}?view=make")
+    page.get_by_label("What should the body do?").fill("wave hello")
+    page.get_by_label("Seed", exact=True).fill("12")
+    page.get_by_label("Seconds").fill("2")
+    page.get_by_label("Guidance by words").fill("4")
+    page.get_by_role("button", name="Make", exact=True).last.click()
+    page.wait_for_selector(".fresh")
+    assert page.get_by_text("2.0 s · seed 12 · words 4 · exemplars 2").is_visible()
+    assert page.locator(".exemplar").count() == 2 and query(page)["seed"] == ["12"]
+    page.locator(".exemplar").first.click()
+    page.get_by_role("heading", name="Beside").wait_for()
+    assert query(page)["open"][0].startswith("result:")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="keep", exact=True).click()
+    page.get_by_role("button", name="in the library").wait_for()
+    assert Library.open(library).snapshot().ids(where="source = 'kept'")
 
 
 def test_a_studio_that_is_gone_is_said(page: Page, address: str) -> None:

@@ -26,7 +26,14 @@ export function followLibrary(): void {
     notify(`The library is at version ${version} now: ${clips.toLocaleString("en")} clips.`);
   });
   events.addEventListener("models", (event) => {
-    if (library.value) library.value = { ...library.value, models: JSON.parse(event.data) as Models };
+    if (!library.value) return;
+    const models = JSON.parse(event.data) as Models;
+    library.value = {
+      ...library.value,
+      models,
+      features: { ...library.value.features, generate: models.generator !== "absent" },
+    };
+    if (models.generator === "absent" && !library.value.generator_note) void openLibrary(); // it says why
   });
   events.addEventListener("watch", (event) => {
     const { state, note } = JSON.parse(event.data) as { state: string; note: string };
