@@ -1,6 +1,6 @@
 """Speed of the encoder: clips and sentences a second, and which share of the machine's matrix product that is.
 
-python -m benchmarks.encode [--encoder NAME|DIR] [--threads N] [--json FILE]
+python -m benchmarks.encode [--encoder NAME|DIR] [--threads N] [--device cpu] [--json FILE]
 
 - The peak is measured in the same run: the best of several float32 products of 1024 x 1024 matrices, same threads. The tower's
   operations are counted by torch on the very batches that are timed, padding included: it is work that is done.
@@ -23,6 +23,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from encoders import load_encoder
+from encoders.device import choose_device
 from encoders.part_momentum.data import clip_features, pad
 from encoders.part_momentum.encoder import PartMomentumEncoder
 from motion.features import part_features
@@ -33,20 +34,24 @@ SIZE = 1024
 
 
 def best(work: Callable[[], Any], repeats: int = 5) -> float:
-    """Seconds of the fastest of some runs, after one to warm up."""
+    """Seconds of the fastest of some runs, after one to warm up; what a card was given is waited for."""
+    settle = torch.accelerator.synchronize if torch.accelerator.is_available() else lambda: None
     work()
+    settle()
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         work()
+        settle()
         seconds.append(time.perf_counter() - start)
     return min(seconds)
 
 
-def gemm_peak() -> float:
+def gemm_peak(device: str) -> float:
     """Operations a second of a float32 matrix product."""
-    a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
-    return 2 * SIZE**3 / best(lambda: a @ b, 10)
+    size = SIZE if device == "cpu" else 8 * SIZE
+    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    return 2 * size**3 / best(lambda: a @ b, 10)
 
 
 def tower_rows(encoder: PartMomentumEncoder, clips: list[Any], peak: float) -> list[dict[str, Any]]:
@@ -57,6 +62,7 @@ def tower_rows(encoder: PartMomentumEncoder, clips: list[Any], peak: float) -> l
     for size in BATCHES:
         batches = [pad([features[i] for i in order[at : at + size]]) for at in range(0, len(order), size)]
         batches = batches[:: max(len(batches) // 16, 1)]  # a sample over all lengths
+        batches = [(x.to(encoder._device), mask.to(encoder._device)) for x, mask in batches]
         model = encoder._model.motion
 
         def run(batches: list[Any] = batches, model: Any = model) -> None:
@@ -110,18 +116,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu, auto, or a card.")
     parser.add_argument("--clips", type=int, default=256)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    encoder = load_encoder(chosen.encoder, device="cpu")
+    device = choose_device(chosen.device).name
+    encoder = load_encoder(chosen.encoder, device=device)
     assert isinstance(encoder, PartMomentumEncoder)
     clips = synthesise(chosen.clips, seed=0)
     report: dict[str, Any] = {
-        "encoder": encoder.spec.name, "threads": chosen.threads, "clips": len(clips),
+        "encoder": encoder.spec.name, "threads": chosen.threads, "device": device, "clips": len(clips),
         "seconds a clip": float(np.mean([c.duration_s for c in clips])),
     }  # fmt: skip
-    peak = gemm_peak()
+    peak = gemm_peak(device)
     report["peak GFLOP/s"] = peak / 1e9
     report["tower"] = tower_rows(encoder, clips, peak)
     report["motion"] = [
@@ -139,8 +147,9 @@ def main() -> None:
     ]
     known = fresh(1)
     report["known sentence, ms"] = 1e3 * best(lambda: encoder.encode_text(known))
-    report["variants"] = variants(encoder, clips)
-    report["peak again GFLOP/s"] = gemm_peak() / 1e9
+    if device == "cpu":
+        report["variants"] = variants(encoder, clips)
+    report["peak again GFLOP/s"] = gemm_peak(device) / 1e9
     text = json.dumps(report, indent=2)
     print(text)
     if chosen.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -45,8 +46,6 @@ def classify(
     from remora.engine import Engine
 
     names = read_labels(labels)
-    if len(names) < 2:
-        raise RemoraError(f"--labels {labels[:80]!r} names fewer than two labels; separate them by commas")
     for pattern in template or ():
         if "{}" not in pattern:
             raise RemoraError(f"--template {pattern!r} has no {{}} for the label; write e.g. 'a person {{}}'")
@@ -70,21 +69,31 @@ def classify(
 
 
 def read_labels(text: str) -> list[str]:
-    """``"walk,run"`` or ``"@labels.txt"``, one a line, as labels; empty and repeated ones are dropped.
+    """``"walk,run"`` or ``"@labels.txt"``, one a line (empty lines do not count), as labels.
 
     Raises:
-        RemoraError: the file cannot be read as text.
+        RemoraError: the file cannot be read as text, there is one label or none, one is empty or given twice.
     """
     if text.startswith("@"):
         file = Path(text[1:])
         try:
-            pieces = file.read_text(encoding="utf-8").splitlines()
+            pieces = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
             raise RemoraError(f"--labels {text}: {reason}; give a text file with one label a line") from error
     else:
-        pieces = text.split(",")
-    return list(dict.fromkeys(name.strip() for name in pieces if name.strip()))
+        pieces = [piece.strip() for piece in text.split(",")]
+    shown = text[:80]
+    if len(pieces) < 2:
+        raise RemoraError(f"--labels {shown!r} names fewer than two labels; separate them by commas, or one a line")
+    if "" in pieces:
+        raise RemoraError(
+            f"--labels {shown!r}: label {pieces.index('') + 1} of {len(pieces)} is empty; remove its comma"
+        )
+    twice = next((name for name, times in Counter(pieces).items() if times > 1), None)
+    if twice is not None:
+        raise RemoraError(f"--labels {shown!r} gives {twice!r} twice; give each label once")
+    return pieces
 
 
 def _shipped() -> str:

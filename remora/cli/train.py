@@ -109,7 +109,9 @@ MotionData = Annotated[
 @app.command()
 def motionclip(
     data: MotionData,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder; the encoder is in its weights/.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Run folder, resumed if unfinished; encoder in weights/.")
+    ],
     text_tower: Annotated[
         str, typer.Option("--text-tower", metavar="NAME", help="clip:FOLDER-OR-HUB-ID, or minilm; stays frozen.")
     ] = "minilm",
@@ -143,7 +145,9 @@ def motionclip(
 @app.command("text-tether")
 def text_tether(
     data: MotionData,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder; the tower is in its weights/text/.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Run folder, resumed if unfinished; tower in weights/text/.")
+    ],
     text_tower: Annotated[
         str, typer.Option("--text-tower", metavar="NAME", help="clip:FOLDER-OR-HUB-ID: what is tuned.")
     ],

@@ -347,9 +347,22 @@ def test_more_hits_than_there_are_is_all_there_are(remora: Remora, library: Path
     assert len(remora("search", "walk", "--library", library, "-k", 1000, "--json").json["hits"]) == 9
 
 
-@pytest.mark.parametrize("labels", ["", "walk", "walk,walk", ","])
-def test_labels_that_are_no_choice(remora: Remora, takes: Path, labels: str) -> None:
-    complained(remora("classify", takes / "kick ball.npy", "--labels", labels), "--labels")
+@pytest.mark.parametrize(
+    ("labels", "word"),
+    [
+        ("", "fewer than two"), ("walk", "fewer than two"), ("walk,run,walk", "'walk' twice"), (",", "label 1 of 2 is empty"),
+        ("walk,,run", "label 2 of 3 is empty"), ("walk|,|run", "empty"),
+    ],
+)  # fmt: skip
+def test_labels_that_are_no_choice(remora: Remora, takes: Path, labels: str, word: str) -> None:
+    complained(remora("classify", takes / "kick ball.npy", "--labels", labels), word)
+
+
+def test_ten_thousand_labels_are_a_choice(remora: Remora, takes: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many.txt"
+    many.write_text("\n\n".join(f"action {number}" for number in range(10_000)), encoding="utf-8")
+    result = remora("classify", takes / "kick ball.npy", "--labels", f"@{many}", "--top", 2, "--json")
+    assert len(result.json["files"][0]["labels"]) == 2
 
 
 def test_a_template_without_a_place_for_the_label(remora: Remora, takes: Path) -> None:
