@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -337,9 +338,9 @@ class Searcher:
 GRAPH_ROWS = 1024
 
 
-def check_k(k: int) -> None:
+def check_k(k: Any) -> None:
     """RequestError unless ``k`` is a whole number from 1 on."""
-    if isinstance(k, bool) or int(k) != k or not 1 <= k <= LARGEST_K:
+    if isinstance(k, bool) or not isinstance(k, Real) or not 1 <= k <= LARGEST_K or int(k) != k:
         raise RequestError(f"k is {k}; give a whole number from 1 to {LARGEST_K}")
 
 

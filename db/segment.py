@@ -62,6 +62,8 @@ def check_units(vectors: NDArray[np.floating], space: Space) -> None:
         raise RequestError(
             f"space {space.name!r} holds vectors [N, {space.dim}], not {list(vectors.shape)}; use its encoder"
         )
+    if vectors.dtype.kind not in "fiu":
+        raise RequestError(f"vectors for space {space.name!r} are {vectors.dtype}, expected real numbers; give float32")
     for start in range(0, len(vectors), CHECK_ROWS):
         norms = np.linalg.norm(vectors[start : start + CHECK_ROWS].astype(np.float32), axis=1)
         wrong = np.flatnonzero(~proper(norms, space))
