@@ -39,6 +39,7 @@ SEED = 20240607
 CLUSTERS, LATENT = 2000, 96
 CHUNK = 50_000
 QUESTIONS, FILTERED = 100, 30
+LARGE = 1_000_000  # rows at which an index must pay
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- bench-store begin -->", "<!-- bench-store end -->"
 
@@ -184,21 +185,22 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             for row in own:
                 if row["system"] == name:
                     out.append(f"| {name} | " + " | ".join(_cell(row, key, form) for _, key, form in COLUMNS) + " |")
-        out += ["", *verdicts({row["system"]: row for row in own})]
+        out += ["", *verdicts({row["system"]: row for row in own}, size)]
         notes = [f"- {row['system']}: {_note(row)}" for row in own if _note(row)]
         out += ["", *notes, ""] if notes else [""]
     return "\n".join(out)
 
 
-def verdicts(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What was aimed at and what was found, a line each; and the peers that are faster at no less recall."""
+def verdicts(rows: Mapping[str, Mapping[str, Any]], size: int) -> list[str]:
+    """What was aimed at and what was found, a line each; and whether each peer is slower at no more recall."""
     f4, f2, tuned = (rows.get(f"remora {kind}", {}) for kind in ("exact f4", "exact f2", "tuned"))
     own = {name: row for name, row in rows.items() if name.startswith("remora") and "p50_ms" in row}
     found: list[tuple[str, float | None, str, float]] = [
         ("exact float32, fastest tenth over the floor", f4.get("x_floor"), "<=", 1.3),
+        ("exact float16, fastest tenth over its floor", f2.get("x_floor"), "<=", 1.3),
         ("exact float16 over float32, p50", _ratio(f2, f4), "<=", 0.65),
         ("tuned, recall@10", tuned.get("recall"), ">=", 0.99),
-        ("exact over tuned, p50", _ratio(f4, tuned), ">=", 20),
+        ("exact over tuned, p50", _ratio(f4, tuned) if size >= LARGE else None, ">=", 20),
         ("least recall under a filter", min((_least(row) for row in own.values()), default=None), ">=", 1.0),
         ("open, s", max((row["open_s"] for row in own.values()), default=None), "<=", 1.0),
         ("upsert of 1,000, s", max((row.get("upsert_1000_s", 0) for row in own.values()), default=None), "<=", 0.5),

@@ -33,6 +33,8 @@ from db.vectors import SpaceVectors
 MOST = 2 / 3  # of the rows: above this share, scanning all and leaving some out is faster
 MOST_HALF = 0.02  # of float16 rows: those must be widened one by one, which a scan does on its way
 BATCH = 16  # queries; from here on one matrix product
+PRODUCT_ROWS, TOGETHER = 8192, 256  # rows and queries of one product
+PRODUCT_K = 1000
 BLOCK_SCORES = 2**24  # first-pass scores held at a time (64 MB)
 EXACT_ROWS = 4096  # rows summed in double precision at a time
 TIE_MARGIN = 16
@@ -113,6 +115,8 @@ def best_rows(parts: Sequence[Part], keep: NDArray[np.bool_], k: int, names: Nam
         method = "flat" if full else "flat+bitmap"
     else:
         method = "product" if full else "rows"
+        if len(parts) == 1 and parts[0].weight > 0 and queries >= BATCH and k <= PRODUCT_K:
+            found = _by_products(parts[0], rows, matching, k, names)
     left = np.array([query for query in range(queries) if query not in found], np.int64)
     share = _shares(parts, rows)
     for query, scores in _first_pass(parts, left, rows, most=most):
@@ -251,6 +255,32 @@ def _scan(part: Part, keep: NDArray[np.bool_] | None, ask: int, k: int, names: N
         edge = own[k - 1] - 2 * _error([part], query) / part.weight
         if everybody or own[-1] < edge:
             found[query] = _rank([part], query, rows[: np.count_nonzero(own >= edge)], k, names)
+    return found
+
+
+def _by_products(part: Part, rows: NDArray[np.int64] | None, matching: int, k: int, names: Names) -> dict[int, Ranked]:
+    """As :func:`_scan`, of ``rows`` or all: a block of vectors at a time is multiplied with many queries at once."""
+    ask, found = min(k + TIE_MARGIN, matching), {}
+    for start in range(0, len(part.queries), TOGETHER):
+        queries = part.queries[start : start + TOGETHER]
+        best = np.full((len(queries), ask), -np.inf, np.float32)
+        places = np.zeros((len(queries), ask), np.int64)
+        for first, piece in part.vectors.chunks(rows, PRODUCT_ROWS):
+            own = queries @ piece.T
+            better = own > best.min(axis=1, keepdims=True)
+            for query in np.flatnonzero(better.any(axis=1)).tolist():
+                new = np.flatnonzero(better[query])
+                scores = np.concatenate([best[query], own[query, new]])
+                top = np.argpartition(scores, len(new))[len(new) :]
+                best[query] = scores[top]
+                places[query] = np.concatenate([places[query], new + first])[top]
+        for at in range(len(queries)):
+            order = np.argsort(-best[at], kind="stable")
+            scores, where = best[at][order], places[at][order]
+            edge = scores[k - 1] - 2 * _error([part], start + at) / part.weight
+            if ask == matching or scores[-1] < edge:
+                near = where[: np.count_nonzero(scores >= edge)]
+                found[start + at] = _rank([part], start + at, near if rows is None else rows[near], k, names)
     return found
 
 

@@ -339,7 +339,11 @@ GRAPH_ROWS = 1024
 
 def check_k(k: Any) -> None:
     """RequestError unless ``k`` is a whole number from 1 on."""
-    if isinstance(k, bool) or not isinstance(k, int | float | np.number) or not (1 <= k <= LARGEST_K and float(k).is_integer()):
+    if (
+        isinstance(k, bool)
+        or not isinstance(k, int | float | np.number)
+        or not (1 <= k <= LARGEST_K and float(k).is_integer())
+    ):
         raise RequestError(f"k is {k}; give a whole number from 1 to {LARGEST_K}")
 
 

@@ -65,15 +65,17 @@ class SpaceVectors:
             mine = np.flatnonzero(numbers == number)
             yield number, mine, rows[mine] - self._starts[number]
 
-    def chunks(self, rows: NDArray[np.int64] | None = None) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """All vectors, or those of ``rows``, as float32 pieces [m, D] with the place of their first one."""
+    def chunks(
+        self, rows: NDArray[np.int64] | None = None, step: int = CHUNK_ROWS
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """All vectors, or those of ``rows``, as float32 pieces [at most step, D] with the place of their first one."""
         if rows is not None:
-            for start in range(0, len(rows), CHUNK_ROWS):
-                yield start, self.take(rows[start : start + CHUNK_ROWS]).astype(np.float32, copy=False)
+            for start in range(0, len(rows), step):
+                yield start, self.take(rows[start : start + step]).astype(np.float32, copy=False)
             return
         for first, block in self.placed():
-            for start in range(0, len(block), CHUNK_ROWS):
-                yield first + start, block[start : start + CHUNK_ROWS].astype(np.float32, copy=False)
+            for start in range(0, len(block), step):
+                yield first + start, block[start : start + step].astype(np.float32, copy=False)
 
     def products(self, query: NDArray[np.float32], rows: NDArray[np.int64] | None) -> NDArray[np.float32]:
         """Inner products [M] of a query [D] with the vectors of ``rows`` [M], or with all, in single precision."""

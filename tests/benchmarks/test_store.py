@@ -47,7 +47,7 @@ def test_data_depends_on_the_seed_alone_and_a_small_set_begins_a_large_one() -> 
 
 def test_an_aim_that_is_missed_and_a_peer_that_is_ahead_are_said() -> None:
     own = {"recall": 1.0, "p50_ms": 10.0, "open_s": 0.1, "upsert_1000_s": 0.7, "x_floor": 1.2}
-    lines = bench.verdicts({"remora exact f4": own, "usearch": {"recall": 0.9, "p50_ms": 3.0}})
+    lines = bench.verdicts({"remora exact f4": own, "usearch": {"recall": 0.9, "p50_ms": 3.0}}, 10_000)
     assert "| exact float32, fastest tenth over the floor <= 1.3 | 1.2 | met |" in lines
     assert "| upsert of 1,000, s <= 0.5 | 0.7 | missed |" in lines
     assert lines[-1] == "| usearch at recall 0.900, p50 3.00 ms | 10.00 ms | behind |"
