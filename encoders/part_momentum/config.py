@@ -71,6 +71,7 @@ class TrainConfig:
     validation_subjects: tuple[str, ...] = ()  # persons taken from the train split to validate on
     steps: int = 2000
     batch: int = 256
+    pieces: int = 0  # clips that go through the motion towers at once; 0 for the whole batch
     max_frames: int = 120
     lr: float = 1.4e-3
     weight_decay: float = 0.05

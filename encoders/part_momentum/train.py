@@ -4,6 +4,9 @@
 - The slow (momentum) copy gives the keys, in evaluation mode, and is what gets validated and saved where there is one.
 - A run folder holds configuration, history, curves and a checkpoint of safetensors and JSON; a run resumes exactly:
   batches and dropout of a step depend on seed and step alone.
+- Batches larger than a GPU's memory go through the motion towers in ``pieces`` (gradient cache).
+- Several GPUs: ``accelerate launch --num_processes N .venv/bin/remora train retriever ...``. Every process draws its own batch,
+  keeps its own queue; gradients are averaged, the first process validates and writes; ``patience`` is for one process.
 - The baseline is the same loop with the whole-body configuration: no parts, no queue, no slow copy.
 """
 
@@ -22,17 +25,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import smooth_l1_loss
 from torch.nn.utils import clip_grad_norm_
 
 from encoders.device import Device, choose_device
 from encoders.errors import EncoderError
 from encoders.part_momentum.checkpoint import Checkpoint, draw_curves, write_atomically
 from encoders.part_momentum.config import TrainConfig
-from encoders.part_momentum.data import Batch, TrainingSet, encode_kept, noisy
-from encoders.part_momentum.loss import Keys, Queue, contrastive_loss
-from encoders.part_momentum.model import VIEWS, TextMotionModel, Towers, stretches
+from encoders.part_momentum.data import TrainingSet, encode_kept, noisy
+from encoders.part_momentum.loss import Queue
+from encoders.part_momentum.model import VIEWS, TextMotionModel
+from encoders.part_momentum.step import backward, move
 from encoders.part_momentum.validation import Validation
+from encoders.team import average_gradients, device_for, rank_of, team
 from encoders.text import load_text_tower
 from encoders.wordings import read_wordings
 from motion import Clip
@@ -60,13 +64,16 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 def train_retriever(config: TrainConfig, *, progress: Progress | None = None) -> TrainReport:
     """Train (or resume) the run in ``config.out`` and write its weights folder; see the module docstring."""
     started = time.monotonic()
-    device = choose_device(config.device)
+    processes = team()
+    rank = rank_of(processes)
+    device = choose_device(device_for(processes, config.device))
     log.info("training on %s (%s)", device.name, device.reason)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     tower = load_text_tower(config.model.text_tower, device.name)
     config = replace(config, model=replace(config.model, text_dim=tower.dim))
-    _write_run(config, out)
+    if rank == 0:
+        _write_run(config, out)
 
     bank = read_wordings(Path(config.wordings) if config.wordings else None)
     spec = part_features(config.model.features)
@@ -86,8 +93,7 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
             device.name
         )
     optimiser = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
-    half = use_half_precision(device, config)
-    scaler = torch.amp.GradScaler(enabled=half)
+    scaler = torch.amp.GradScaler(enabled=use_half_precision(device, config))
     run = Checkpoint(out, model, slow, queue, optimiser)
     first = run.resume()
     parameters = sum(p.numel() for p in model.parameters())
@@ -96,56 +102,41 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     )
 
     for step in range(first, config.steps):
-        rng = np.random.default_rng([config.seed, step])
-        torch.manual_seed(config.seed * 1_000_003 + step)
+        rng = np.random.default_rng([config.seed, step, *([rank] if rank else [])])
+        torch.manual_seed(config.seed * 1_000_003 + step + rank * 7_919_000_007)
         batch = data.draw(config.batch, rng, max_frames=config.max_frames, styled=config.styled)
         batch = move(batch, device.name)
         batch = replace(batch, features=noisy(batch.features, spec, config.quirk))
         for group in optimiser.param_groups:
             group["lr"] = config.lr * schedule(step, config)
         model.train()
-        with torch.autocast(device.name.split(":")[0], enabled=half):
-            motion, text = embed(model, batch)
-        keys = None
-        if slow is not None and queue is not None:
-            with torch.no_grad():
-                old_motion, old_text = embed(slow, batch)
-                keys = Keys(as_float(old_motion), as_float(old_text), queue)
-        moved, told = as_float(motion), as_float(text)
-        losses = contrastive_loss(
-            moved, told, batch.labels, model.scale,
-            keys=keys, hard=hard_negatives(model, batch) if config.hard else None, key_weight=config.key_weight,
-            part_weight=config.part_weight, view_weight=config.view_weight, styles=config.styles, mask=config.mask,
-        )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
-        total = losses.total
-        if config.reconstruction:
-            total = total + config.reconstruction * rebuilding(model, batch, moved, told)
-        scaler.scale(total).backward()
+        done = backward(model, slow, queue, batch, config, scaler)
         scaler.unscale_(optimiser)
+        average_gradients(processes, model)
         clip_grad_norm_(model.parameters(), 1.0)
         scaler.step(optimiser)
         scaler.update()
         if slow is not None:
             follow(slow, model, min(config.momentum, (step + 1) / (step + 10)))
-        if keys is not None:
-            keys.queue.push(keys.motion, keys.text, batch.labels)
-        loss = float(total.detach())
+        if done.keys is not None:
+            done.keys.queue.push(done.keys.motion, done.keys.text, batch.labels)
+        loss = float(done.total)
         if not math.isfinite(loss):
             raise EncoderError(f"the loss is {loss} at step {step}; lower --lr (now {config.lr}) and resume")
         if progress is not None:
             progress(step + 1, config.steps, {"loss": loss, "best": run.best_score})
-        if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
+        if rank == 0 and ((step + 1) % config.eval_every == 0 or step + 1 == config.steps):
             scores = validation.score(slow or model, device.name)
             record = {
                 "step": step + 1,
-                "loss": float(losses.whole.detach()),
-                "parts": float(losses.parts.detach()),
+                "loss": float(done.losses.whole.detach()),
+                "parts": float(done.losses.parts.detach()),
                 **scores,
             }
             run.save(record, weights=slow or model, config=config, data=data, tower=tower)
             log.info("%s", " ".join(f"{k} {v:.4g}" for k, v in record.items()))
-            if config.patience and run.stale(config.patience):
+            if config.patience and processes is None and run.stale(config.patience):
                 break
     draw_curves(out)
     weights = out / "weights"
@@ -157,46 +148,6 @@ def use_half_precision(device: Device, config: TrainConfig) -> bool:
     if device.name != "cpu":
         torch.set_float32_matmul_precision("high")
     return config.amp and device.half_precision
-
-
-def embed(model: TextMotionModel, batch: Batch) -> tuple[Towers, Towers]:
-    """Motion and text vectors of a batch; on a CPU motions of like length go together, with little padding."""
-    chunks = 1 if batch.mask.is_cuda else 4
-    lengths = batch.mask.sum(1)
-    order = lengths.argsort()
-    outs = []
-    for rows in order.chunk(chunks):
-        longest = int(lengths[rows].max())
-        outs.append(model.motion(batch.features[rows, :longest], batch.mask[rows, :longest]))
-    back = order.argsort()
-    motion = Towers(*(torch.cat(pieces)[back] for pieces in zip(*(vars(o).values() for o in outs), strict=True)))
-    text: Towers = model.text(batch.labels.sentence, batch.cues)
-    return motion, text
-
-
-def hard_negatives(model: TextMotionModel, batch: Batch) -> tuple[torch.Tensor, Towers]:
-    """Rows of the batch that have a caption wrong by its side or order alone, and that caption embedded."""
-    return batch.hard_rows, as_float(model.text(batch.hard_sentence, batch.hard_cues))
-
-
-def rebuilding(model: TextMotionModel, batch: Batch, motion: Towers, text: Towers) -> torch.Tensor:
-    """How far the motion rebuilt from its own vector, and from its caption's, is from what it is: TMR's further loss."""
-    if model.decoder is None:
-        raise EncoderError('"reconstruction" needs a model with a decoder; set "model": {"decoder": true}')
-    target = stretches(batch.features, batch.mask)
-    return torch.stack([smooth_l1_loss(model.decoder(side.whole), target) for side in (motion, text)]).sum()
-
-
-def as_float(towers: Towers) -> Towers:
-    """Single precision for the loss."""
-    return Towers(*(x.float() for x in vars(towers).values()))
-
-
-def move(batch: Batch, device: str) -> Batch:
-    """The same batch on ``device``."""
-    labels = type(batch.labels)(**{k: v.to(device) for k, v in vars(batch.labels).items()})
-    moved = {k: v.to(device) for k, v in vars(batch).items() if isinstance(v, torch.Tensor)}
-    return replace(batch, labels=labels, **moved)
 
 
 def schedule(step: int, config: TrainConfig) -> float:

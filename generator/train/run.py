@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
@@ -29,6 +28,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from encoders.device import choose_device
+from encoders.team import average_gradients, device_for, rank_of, team
 from generator.errors import GeneratorError
 from generator.train.config import RunConfig
 
@@ -42,15 +42,12 @@ class Run:
         self.config = config
         self.out = Path(config.out)
         self.team = team()
-        self.rank = 0 if self.team is None else int(self.team.process_index)
+        self.rank = rank_of(self.team)
         if self.team is not None and config.minutes:
             raise GeneratorError(
                 "minutes are for one process: several would stop at different steps; give steps instead"
             )
-        wanted = config.device
-        if self.team is not None and wanted == "auto":
-            wanted = "cpu" if self.team.device.type == "cpu" else str(self.team.device)
-        self.device = choose_device(wanted)
+        self.device = choose_device(device_for(self.team, config.device))
         self.model = model.to(self.device.name)
         self.averaged = (
             copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False) if config.ema else self.model
@@ -116,10 +113,7 @@ class Run:
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        if self.team is not None:
-            for parameter in self.model.parameters():
-                if parameter.grad is not None:
-                    parameter.grad = self.team.reduce(parameter.grad, "mean")
+        average_gradients(self.team, self.model)
         clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
         self.step += 1
@@ -209,17 +203,6 @@ class Draws(Dataset[T]):
 
 def _as_it_is(drawn: T) -> T:
     return drawn
-
-
-def team() -> Any:
-    """The processes of an ``accelerate launch``, None where this one is alone."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return None
-    try:
-        from accelerate import Accelerator
-    except ImportError:
-        raise GeneratorError("several processes need the package accelerate; pip install 'remora[train]'") from None
-    return Accelerator(cpu=choose_device().name == "cpu")
 
 
 def schedule(step: int, config: RunConfig, time_share: float = 0.0) -> float:

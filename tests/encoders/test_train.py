@@ -15,11 +15,13 @@ from encoders import EncoderError, WeightsError, load_encoder
 from encoders.part_momentum import data as data_module
 from encoders.part_momentum import train as train_module
 from encoders.part_momentum.config import TrainConfig
+from encoders.part_momentum.model import TextMotionModel
+from encoders.part_momentum.step import backward, embed_in_pieces
 from encoders.part_momentum.train import train_retriever
 from encoders.part_momentum.validation import mean_average_precision
 from encoders.wordings import HELD_OUT_WORDINGS, read_wordings
 from motion import Clip
-from motion.features import part_features
+from motion.features import mirror_columns, part_features
 from motion.synth import synthesise
 from tests.encoders.test_model import TINY, TINY_WHOLE
 
@@ -103,6 +105,41 @@ def test_rebuilding_the_motion_is_learned_and_needs_a_decoder(tmp_path: Path) ->
     bias = "model/decoder.layers.2.bias"
     assert np.abs(learned[bias] - idle[bias]).max() > 1e-3
     assert load_encoder(tmp_path / "with", device="cpu").spec.dim == TINY.dim
+
+
+def model_and_batch(dropout: float) -> tuple[TextMotionModel, data_module.Batch]:
+    spec = part_features(TINY.features)
+    data = data_module.TrainingSet(
+        synthesise(48, seed=5), spec=spec, tower=WordTower(), bank=read_wordings(None), seed=0
+    )
+    torch.manual_seed(0)
+    model = TextMotionModel(
+        replace(TINY, dropout=dropout, part_dropout=dropout), torch.from_numpy(mirror_columns(spec).signs)
+    )
+    return model.train(), data.draw(12, np.random.default_rng(0), max_frames=40)
+
+
+def test_a_batch_in_pieces_has_the_gradients_of_the_whole_batch(tmp_path: Path) -> None:
+    model, batch = model_and_batch(0.0)
+    found = []
+    for pieces in (0, 5):
+        model.zero_grad(set_to_none=True)
+        backward(model, None, None, batch, config(tmp_path, pieces=pieces), torch.amp.GradScaler(enabled=False))
+        found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, atol=2e-5, rtol=1e-3, msg=name)
+
+
+def test_the_second_pass_over_a_piece_drops_what_the_first_dropped() -> None:
+    model, batch = model_and_batch(0.3)
+    motion, finish = embed_in_pieces(model, batch, 5, lambda: torch.autocast("cpu", enabled=False))
+    seen: list[torch.Tensor] = []
+    model.motion.register_forward_hook(lambda _, __, out: seen.append(out.whole.detach()))
+    for leaf in vars(motion).values():
+        leaf.grad = torch.ones_like(leaf)
+    finish()
+    torch.testing.assert_close(torch.cat(seen), motion.whole.detach())
 
 
 def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
