@@ -4,7 +4,7 @@
     python -m benchmarks.model_card encoders/weights/part-momentum-small/README.md test=test.json
 
 Each ``name=file`` replaces what stands between ``<!-- name -->`` and ``<!-- /name -->`` in the card; what kind of table it is
-follows from what the file holds.
+follows from what the file holds; the place ``protocols`` takes the protocols of pairs out of the same file as ``test``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,20 @@ def table(found: dict[str, Any]) -> str:
             f"| {interval(row['baseline'])} | {interval(row['difference'])} |"
         )
     return "\n".join(lines)
+
+
+def protocols(found: dict[str, Any]) -> str:
+    """Rows of the field's protocols of pairs; a ceiling stands beside R@1 where equal captions set one."""
+    metrics = ("R@1", "R@3", "R@5", "R@10", "MedR")
+    rows = []
+    for row in found["pairs"]:
+        ceiling = (row.get("ceiling") or {}).get("R@1")
+        cells = [f"{row['metrics'][m]['value']:.3f}" for m in metrics]
+        if ceiling is not None:
+            cells[0] += f" of {ceiling:.3f}"
+        name = f"{row['protocol']}, {row['ties']} ties"
+        rows.append([name, row["direction"], row["encoder"], row["queries"], row["gallery"], *cells])
+    return rows_of(["protocol", "direction", "encoder", "queries", "gallery", *metrics], rows)
 
 
 def rows_of(columns: list[str], rows: list[list[Any]]) -> str:
@@ -128,7 +142,7 @@ def main() -> None:
         if found is None:
             sys.exit(f"{card} has no place <!-- {name} --> ... <!-- /{name} -->")
         data = json.loads(Path(file).read_text(encoding="utf-8"))
-        rows = kind_of(data)(data)
+        rows = protocols(data) if name == "protocols" else kind_of(data)(data)
         text = f"{text[: found.start()]}{found[1]}\n{rows}\n{found[2]}{text[found.end() :]}"
     card.write_text(text, encoding="utf-8")
 
