@@ -4,19 +4,24 @@
   that: a foot that glides at walking speed is not pinned to a point.
 - While it stands, the toe is held at one place; a long stand whose place drifts is parted. The leg follows by two-bone inverse
   kinematics (hip, knee, ankle) with the knee kept on its side; bone lengths stay, and a target out of reach is brought into it.
+- A foot that stays low within a hand's breadth stands there, even if it jumps about: so do the feet of motion from tokens.
 - Corrections fade in and out around a stand, so that no step is cut off.
+- A foot that travels along the floor while the other one carries the person is lifted off it, as a step is; where both travel,
+  they glide, and are left to.
 - The whole person is moved onto the floor, root and feet together.
 - The result is measured against the original; a foot's correction that helps neither skating nor sliding is not applied.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
-from motion.physics import Physics, physics
+from motion.physics import SKATE_SPEED, Physics, physics
 from motion.skeleton import Skeleton
 
 Array = NDArray[np.floating[Any]]
@@ -24,8 +29,16 @@ HEIGHT = (0.06, 0.09)  # metres over the lowest height of that toe: a stand begi
 SPEED = (0.35, 0.7)  # metres a second in the plane: a stand begins, ends
 DRIFT = 0.12  # metres a held toe may have moved from where it is held
 SHORTEST = 0.12  # seconds of a stand
+RADII = (0.1, 0.16)  # metres around its middle in which a foot stays at one place, however it jumps about
+STAY_HEIGHT = 0.11  # metres over the floor
+SHORTEST_STAY = 0.2  # seconds
+ROUNDS = 2  # what one correction leaves, another may mend
 FADE = 0.2  # seconds
 REACH = 0.999  # share of the stretched leg
+CARRIES = 0.06  # metres: a slow toe lower than this carries the person
+CLEARANCE = 0.055  # metres a travelling toe is lifted to
+LIFT_SPEED = 0.3  # metres a second from which a toe travels, a little
+LIFT_FADE = 0.05  # seconds
 
 
 def clean_feet(joints: Array, skeleton: Skeleton, fps: float, contacts: Array | None = None) -> NDArray[np.float32]:
@@ -39,12 +52,24 @@ def clean_feet(joints: Array, skeleton: Skeleton, fps: float, contacts: Array | 
     best, score = placed, badness(physics(placed, skeleton, fps))
     if len(placed) < 4:
         return placed
-    for side in (0, 1):
+
+    def hold(x: NDArray[np.float32], side: int) -> NDArray[np.float32]:
         own = None if contacts is None else np.asarray(contacts)[:, 2 * side : 2 * side + 2].max(-1)
-        held = hold_foot(best, skeleton, fps, side, stands(best, skeleton, fps, side, own))
-        held_score = badness(physics(held, skeleton, fps))
-        if held_score < score:
-            best, score = held, held_score
+        return hold_foot(x, skeleton, fps, side, stands(x, skeleton, fps, side, own))
+
+    def hold_place(radius: float, x: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+        return hold_foot(x, skeleton, fps, side, stays(x, skeleton, fps, side, radius))
+
+    def lift(x: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+        return lift_foot(x, skeleton, fps, side)
+
+    corrections = [hold, *(partial(hold_place, radius) for radius in RADII), lift]
+    for correct in corrections * ROUNDS:
+        for side in (0, 1):
+            tried = correct(best, side)
+            tried_score = badness(physics(tried, skeleton, fps))
+            if tried_score < score:
+                best, score = tried, tried_score
     return best
 
 
@@ -85,6 +110,33 @@ def stands(
     return [run for run in found if run[1] - run[0] >= max(2, round(SHORTEST * fps))]
 
 
+def stays(joints: Array, skeleton: Skeleton, fps: float, side: int, radius: float) -> list[tuple[int, int]]:
+    """Runs of frames [start, end) in which the toe of ``side`` is low and within ``radius`` metres of the middle of its places.
+
+    However fast it jumps about in there: tokens that follow one another put a standing foot now here, now there.
+    """
+    toe = np.asarray(joints, np.float64)[:, skeleton.toes[side]]
+    low, plane = toe[:, 1] < STAY_HEIGHT, toe[:, [0, 2]]
+    found: list[tuple[int, int]] = []
+    start = 0
+    while start < len(toe):
+        end = start
+        while end < len(toe) and low[end]:
+            places = plane[start : end + 1]
+            if np.linalg.norm(places - places.mean(0), axis=-1).max() > radius:
+                break
+            end += 1
+        if end - start < max(3, round(SHORTEST_STAY * fps)):
+            start += 1
+            continue
+        if found and start - found[-1][1] < 2:  # a step between two places takes a moment
+            found[-1] = (found[-1][0], found[-1][1] - 1)
+            start += 1
+        found.append((start, end))
+        start = end
+    return [run for run in found if run[1] - run[0] >= 2]
+
+
 def hold_foot(
     joints: NDArray[np.float32], skeleton: Skeleton, fps: float, side: int, runs: list[tuple[int, int]]
 ) -> NDArray[np.float32]:
@@ -108,6 +160,27 @@ def hold_foot(
         weight += share
     move /= np.maximum(weight, 1)[:, None]
     return move_foot(joints, skeleton, side, move)
+
+
+def lift_foot(joints: NDArray[np.float32], skeleton: Skeleton, fps: float, side: int) -> NDArray[np.float32]:
+    """The same motion with the toe of ``side`` over the floor wherever it travels and the other foot stands."""
+    toe, speed = _travel(joints, skeleton, fps, side)
+    other, other_speed = _travel(joints, skeleton, fps, 1 - side)
+    carried = (other[:, 1] < CARRIES) & (other_speed < SKATE_SPEED)
+    travels = np.clip((speed - LIFT_SPEED) / (SKATE_SPEED - LIFT_SPEED), 0, 1) * carried
+    lift = np.clip(CLEARANCE - toe[:, 1], 0, None) * travels
+    frames = max(1, round(LIFT_FADE * fps))
+    lift = gaussian_filter1d(maximum_filter1d(lift, 2 * frames + 1), 0.8 * frames, mode="nearest")
+    return move_foot(joints, skeleton, side, np.stack([np.zeros_like(lift), lift, np.zeros_like(lift)], -1))
+
+
+def _travel(
+    joints: NDArray[np.float32], skeleton: Skeleton, fps: float, side: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Toe [T, 3] of ``side`` and its speed in the plane [T], the faster of the steps to and from a frame."""
+    toe = joints[:, skeleton.toes[side]].astype(np.float64)
+    step = np.linalg.norm(np.diff(toe[:, [0, 2]], axis=0), axis=-1) * fps
+    return toe, np.maximum(np.append(step, 0), np.append(0, step))
 
 
 def move_foot(joints: NDArray[np.float32], skeleton: Skeleton, side: int, move: Array) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from motion import SMPL_22
-from motion.feet import badness, clean_feet
+from motion.feet import badness, clean_feet, lift_foot, move_foot
 from motion.physics import mean_physics, physics
 from motion.synth import synthesise
 
@@ -51,6 +51,23 @@ def test_a_foot_that_glides_at_walking_speed_is_not_pinned_to_a_point() -> None:
     made = clean_feet(glide, SMPL_22, FPS)
     toe = list(SMPL_22.toes)
     assert np.abs(made[:, toe] - glide[:, toe])[..., [0, 2]].max() < 0.15
+
+
+def test_a_foot_that_drags_while_the_other_stands_is_lifted() -> None:
+    clip = next(c for c in synthesise(80, seed=4) if c.labels["class_id"] == "stand")
+    time = np.arange(len(clip.joints)) / FPS
+    move = np.zeros((len(time), 3))
+    move[:, 2] = 0.12 * np.sin(2 * np.pi * time)  # the left foot, to and fro along the floor, up to .75 m/s
+    dragged = move_foot(clip.joints, SMPL_22, 0, move)
+    made = clean_feet(dragged, SMPL_22, FPS)
+    before, after = (physics(x, SMPL_22, FPS) for x in (dragged, made))
+    assert before.foot_skate > 0.2 and after.foot_skate < 0.3 * before.foot_skate
+    left = SMPL_22.toes[0]
+    assert made[:, left, 1].max() > dragged[:, left, 1].max() + 0.02
+    np.testing.assert_allclose(bones(made), bones(dragged), atol=2e-3)
+    glide = clip.joints + time[:, None, None].astype("f") * np.array([0, 0, 1], "f")  # both travel: nobody hovers
+    for side in (0, 1):
+        np.testing.assert_allclose(lift_foot(glide, SMPL_22, FPS, side), glide, atol=1e-6)
 
 
 def test_root_and_feet_are_lowered_together() -> None:
