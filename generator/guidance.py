@@ -26,7 +26,7 @@ class Guidance:
     """Scales of text and retrieval, and how they grow over the steps."""
 
     text_scale: float = 2.5
-    retrieval_scale: float = 2.0
+    retrieval_scale: float = 1.0
     schedule: str = "constant"
 
     def __post_init__(self) -> None:
