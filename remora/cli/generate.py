@@ -66,7 +66,7 @@ def generate(
     length: Annotated[
         str | None, typer.Option("--length", metavar="SECONDS", help="6.5 or 6.5s; default: estimated.")
     ] = None,
-    candidates: Candidates = 1,
+    candidates: Candidates = 4,
     seed: Seed = None,
     text_scale: TextScale = None,
     retrieval_scale: RetrievalScale = None,
@@ -138,7 +138,7 @@ def create(
     length: Annotated[
         str | None, typer.Option("--length", metavar="SECONDS", help="Of a new motion; default: estimated.")
     ] = None,
-    candidates: Candidates = 1,
+    candidates: Candidates = 4,
     seed: Seed = None,
     out: Out = Path("generated"),
     formats: Formats = "npy,bvh,glb,mp4,png",

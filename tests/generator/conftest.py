@@ -69,12 +69,15 @@ def tiny_generator(tokenizer: Tokenizer) -> Generator:
     text = {"pooled": pooled_dim(tower), "words": tower.dim}
     sizes = MaskedConfig(width=32, layers=2, heads=2, row_width=16, row_layers=1, **text)
     masked = MaskedTransformer(sizes, tokenizer.config)
-    for block in masked.backbone.blocks:
+    residual = ResidualTransformer(
+        ResidualConfig(width=32, layers=2, heads=2, exemplars=True, **text), tokenizer.config
+    )
+    for block in (*masked.backbone.blocks, *residual.backbone.blocks):
         if block.exemplars is not None:
             torch.nn.init.normal_(block.exemplars.out.weight, std=0.2)
     return Generator(
         tokenizer=tokenizer, masked=masked,
-        residual=ResidualTransformer(ResidualConfig(width=32, layers=2, heads=2, **text), tokenizer.config),
+        residual=residual,
         length=LengthEstimator(LengthConfig(pooled_dim(tower))), retrieval=Retrieval(), text_tower=tower, name="tiny",
         fingerprint="0" * 32,
     )  # fmt: skip

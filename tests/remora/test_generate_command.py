@@ -134,8 +134,8 @@ def test_of_several_candidates_the_best_is_kept(make: Callable[..., Outcome]) ->
     assert run["seed"] == 5 and len(scores) == 4 and scores == sorted(scores, reverse=True)
     kept = np.load(Path(one["folder"]) / "raw.npy")
     best = run["candidates"][0]["seed"]
-    options = ("--steps", 1, "--length", "1.6s", "--formats", "npy", "--seed", best, "--json")
-    (alone,) = make("generate", "a person waves", *options).json["made"]
+    alone_options = (*options[:-3], "--seed", best, "--candidates", 1, "--json")
+    (alone,) = make("generate", "a person waves", *alone_options).json["made"]
     np.testing.assert_allclose(np.load(Path(alone["folder"]) / "raw.npy"), kept, atol=1e-4)
     assert make("generate", "x", "--candidates", 33, *options).code == 2
 
