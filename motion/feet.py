@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from motion.physics import SKATE_SPEED, Physics, physics
 from motion.skeleton import Skeleton
 
 Array = NDArray[np.floating[Any]]
+Correction = Callable[[NDArray[np.float32], int], NDArray[np.float32]]  # of one side
 HEIGHT = (0.06, 0.09)  # metres over the lowest height of that toe: a stand begins, ends
 SPEED = (0.35, 0.7)  # metres a second in the plane: a stand begins, ends
 DRIFT = 0.12  # metres a held toe may have moved from where it is held
@@ -63,7 +65,7 @@ def clean_feet(joints: Array, skeleton: Skeleton, fps: float, contacts: Array | 
     def lift(x: NDArray[np.float32], side: int) -> NDArray[np.float32]:
         return lift_foot(x, skeleton, fps, side)
 
-    corrections = [hold, *(partial(hold_place, radius) for radius in RADII), lift]
+    corrections: list[Correction] = [hold, *(partial(hold_place, radius) for radius in RADII), lift]
     for correct in corrections * ROUNDS:
         for side in (0, 1):
             tried = correct(best, side)
