@@ -2,6 +2,8 @@
 
 - The number of masked tokens follows the same law as in training, cos(pi u / 2) of those to be made.
 - What is known (an edit keeps most of a motion) is never touched, on no level.
+- Some tokens are begun as those of an exemplar at the same phase of the motion, fewer the less it fits; the rest is made
+  around them. What the model was trained on it knows by heart and hardly asks exemplars for; what it was not, it learns so.
 - Every sample draws from its own generator, in its own shape: the same seed gives the same motion alone or in a batch.
 - Logits are divided by the temperature and cut to top-k / top-p before a token is drawn; towards 0 this is argmax.
 """
@@ -23,6 +25,8 @@ from generator.residual import ResidualTransformer
 from generator.tokenizer import Tokenizer
 
 UNKNOWN = -1
+FIT = (0.3, 0.6)  # cosines of an exemplar from which something, and all of its share is taken over
+FIT_SPREAD = 0.05  # of cosines: how much a better exemplar is preferred
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
 
 
@@ -36,6 +40,7 @@ class Sampling:
     top_p: float = 0.9
     noise: float = 2.0  # Gumbel noise on the confidence that decides what stays, falling to 0
     remask: bool = False  # tokens kept in earlier steps may be given up again
+    draft: float = 0.3  # share of first-level tokens begun from an exemplar that fits well; 0: none
     levels: int = 6  # drawn, of as many as the tokenizer has; 1: the coarse ones only
     residual_temperature: float = 0.6
     residual_scale: float = 1.5  # text guidance of the finer levels
@@ -48,6 +53,8 @@ class Sampling:
             raise GeneratorError(f"temperature is {self.temperature}; give a number from 0 to 10")
         if self.levels < 1:
             raise GeneratorError(f"levels is {self.levels}; give a number of 1 or more")
+        if not 0 <= self.draft <= 1:
+            raise GeneratorError(f"draft is {self.draft}; give a share from 0 to 1")
         if not 0 < self.top_p <= 1:
             raise GeneratorError(f"top-p is {self.top_p}; give a number above 0 and up to 1")
 
@@ -68,8 +75,40 @@ def sample_tokens(
     if sampling.guidance.retrieval_scale == 0:
         conditions = conditions.seeing(text=True, exemplars=False)
     draws = [torch.Generator().manual_seed(int(seed) % 2**63) for seed in seeds]
-    first = sample_first_level(masked, conditions, known[..., 0], valid, draws, sampling, progress)
+    begun = drafted(known[..., 0], valid, conditions, draws, sampling.draft)
+    first = sample_first_level(masked, conditions, begun, valid, draws, sampling, progress)
     return sample_finer_levels(residual, tokenizer, conditions, first, known, valid, draws, sampling, progress)
+
+
+def drafted(
+    known: Tensor, valid: Tensor, conditions: Conditions, draws: Sequence[torch.Generator], share: float
+) -> Tensor:
+    """``known`` [B, R, N] with ``share`` of what is to be made taken over from an exemplar of each sample.
+
+    The better an exemplar fits, the likelier it is the one, and the more of it is taken; a row that it has not comes from
+    another.
+    """
+    out = known.clone()
+    lengths = conditions.exemplar_mask.sum(-1).tolist()
+    for i, draw in enumerate(draws):
+        there = [k for k, n in enumerate(lengths[i]) if n]
+        if share == 0 or not there or not bool(conditions.with_exemplars[i]):
+            continue
+        n = int(valid[i].sum())
+        uniform = torch.rand(len(there) + known.shape[1] * n, generator=draw).to(known.device)
+        scores = conditions.scores[i, there]
+        order = (scores / FIT_SPREAD + gumbel(uniform[: len(there)])).argsort(descending=True).tolist()
+        chance = uniform[len(there) :].view(-1, n)
+        for row in range(known.shape[1]):
+            k = next((there[at] for at in order if bool(conditions.rows[i, there[at], row])), None)
+            if k is None:
+                continue
+            low, high = FIT
+            fit = float(((conditions.scores[i, k] - low) / (high - low)).clamp(0, 1))
+            step = (torch.arange(n, device=known.device) * lengths[i][k]) // n
+            taken = (chance[row] < share * fit) & (known[i, row, :n] == UNKNOWN)
+            out[i, row, :n] = torch.where(taken, conditions.ids[i, k, row, step], known[i, row, :n])
+    return out
 
 
 @torch.inference_mode()

@@ -128,6 +128,27 @@ def test_retrieval_changes_the_motion_and_scale_zero_is_no_retrieval(
     assert (tokens(generator, [bare])[0] == tokens(generator, [bare], off)[0]).mean() > 0.98
 
 
+def test_a_draft_is_the_exemplar_at_the_same_phase_in_the_share_asked_for(
+    generator: Generator, exemplars: tuple[ExemplarClip, ...]
+) -> None:
+    (read,) = generator.read_exemplars(exemplars[:1])
+    at = np.arange(10) * read.ids.shape[1] // 10
+    bare = Prompt(TEXTS[0], seconds=2.0, seed=3)
+    led = replace(bare, exemplars=(replace(exemplars[0], score=0.9),))
+    (whole,) = tokens(generator, [led], replace(QUICK, draft=1.0))
+    assert np.array_equal(whole[..., 0], read.ids[:, at])
+    legs = replace(led, exemplars=(replace(exemplars[0], score=0.9, parts=("left_leg", "right_leg")),))
+    (made,) = tokens(generator, [legs], replace(QUICK, draft=1.0))
+    rows = [r.endswith("leg") for r in generator.tokenizer.config.rows]
+    assert np.array_equal(made[rows][..., 0], read.ids[:, at][rows])
+    assert (made[..., 0] != read.ids[:, at])[np.logical_not(rows)].any()
+    poor = replace(led, exemplars=(replace(exemplars[0], score=0.3),))
+    (little,) = tokens(generator, [poor], replace(QUICK, draft=1.0))
+    assert (little[..., 0] == read.ids[:, at]).mean() < 0.5  # at the edge nothing is taken
+    with pytest.raises(GeneratorError, match="draft"):
+        Sampling(draft=1.5)
+
+
 @pytest.mark.parametrize("remask", [False, True])
 def test_what_is_known_is_never_touched(generator: Generator, remask: bool) -> None:
     (whole,) = tokens(generator, [Prompt(TEXTS[0], seconds=2.4, seed=1)])
