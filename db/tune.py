@@ -1,6 +1,7 @@
 """Tuning: which index, searched how hard, reaches a recall on this library, and what it costs; measured, not assumed.
 
-- Questions are held out: vectors of the library itself (seeded), each moved a little, and its own clip not counted.
+- Questions are vectors of the library itself (seeded), each moved by its own length, as far from its answers as a question
+  that is no clip: those moved a quarter as far were found by a graph in 99.9 %, questions held out in 98 %.
 - Truth is exact search. Measured are recall among the first 1 and 10, and milliseconds at the middle and the 99th
   percentile, one question at a time on one thread, alone and under filters that keep 10 % and 1 % of the clips.
 - Of the settings that reach the wanted recall the fastest is taken; where a time is wanted, the best recall within
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from db.snapshot import Snapshot
 
 QUESTIONS = 200
-NOISE = 0.25  # length of what is added to a vector to make a question of it
+NOISE = 1.0  # length of what is added to a vector to make a question of it
 SEED = 0
 REBUILD_SHARE = 0.1  # of the rows: when more are not covered, the index is built again
 LIST_COUNTS = (64, 256, 1024, 4096)

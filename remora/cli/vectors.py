@@ -40,7 +40,7 @@ def tune(
 ) -> None:
     """Measure ways of searching, and keep the fastest that finds enough.
 
-    Questions are clips of the library, moved a little; truth is exact search. What is chosen is written into the
+    Questions are clips of the library, moved by their own length; truth is exact search. What is chosen is written into the
     library; searches under narrow filters stay exact.
     """
     from remora.engine import Engine
