@@ -181,11 +181,13 @@ def load(folder: str, device: str) -> PartMomentumEncoder:
     except KeyError as error:
         raise WeightsError(f"{weights} has no {error.args[0]}; it was not written by this trainer") from error
     signs = torch.from_numpy(mirror_columns(part_features(config.features)).signs)
-    model = TextMotionModel(config, signs)
     try:
+        model = TextMotionModel(config, signs)
         model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"{weights} does not fit its config.json: {str(error).splitlines()[-1].strip()}") from error
+    except (RuntimeError, TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+        raise WeightsError(
+            f"{weights} does not fit its config.json ({str(error).splitlines()[-1].strip()}); restore the folder"
+        ) from error
     return PartMomentumEncoder(model=model, normaliser=normaliser, spec=read_spec(path, config), device=device)
 
 
@@ -201,8 +203,10 @@ def read_spec(folder: Path, config: ModelConfig) -> EncoderSpec:
         "weights_sha256": file_sha256(folder / "model.safetensors"),
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "text_tower": config.text_tower,
-        "text_tower_sha256": data["text_tower_sha256"],
+        "text_tower_sha256": data.get("text_tower_sha256", ""),
     }
+    if not data.get("name") or not provenance["text_tower_sha256"]:
+        raise WeightsError(f"{folder / 'config.json'} names no encoder or no text tower; restore the folder")
     digest = hashlib.blake2b(repr(sorted(provenance.items())).encode(), digest_size=16).hexdigest()
     features = part_features(config.features)
     return EncoderSpec(data["name"], config.dim, config.parts, config.features, features.fps, digest, provenance)

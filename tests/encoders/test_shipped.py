@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,32 @@ def test_words_are_vectors_of_their_own_and_see_their_sentence(encoder: encoders
     np.testing.assert_allclose(np.linalg.norm(many, axis=-1), 1, atol=1e-4)
     (other,) = encoder.encode_words(["a person waves the right hand"])
     assert (1 - (many * other).sum(1)).min() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("truncated", "cannot read"), ("empty", "cannot read"), ("pickle", "cannot read"), ("another", "does not fit"),
+        ("architecture", "resnet"), ("sizes", "does not fit"), ("tower", "no text tower"), ("json", "names no architecture"),
+    ],
+)  # fmt: skip
+def test_a_damaged_folder_is_one_clear_error(tmp_path: Path, damage: str, says: str) -> None:
+    folder = tmp_path / "w"
+    shutil.copytree(WEIGHTS / "part-momentum-small", folder)
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    text, content = config.read_text(), weights.read_bytes()
+    changed = {
+        "architecture": text.replace('"part-momentum"', '"resnet"'), "sizes": text.replace('"dim": 256', '"dim": "x"'),
+        "tower": text.replace("text_tower_sha256", "sha256"), "json": text[:20],
+    }  # fmt: skip
+    config.write_text(changed.get(damage, text))
+    assert damage not in changed or changed[damage] != text
+    bytes_of = {"truncated": content[: len(content) // 2], "empty": b"", "pickle": pickle.dumps({"model": np.ones(3)})}
+    weights.write_bytes(bytes_of.get(damage, content))
+    if damage == "another":
+        shutil.copy(WEIGHTS / "whole-body-small" / "model.safetensors", weights)
+    with pytest.raises((encoders.WeightsError, encoders.EncoderError), match=says):
+        load_encoder(folder, device="cpu")
 
 
 def test_a_mirrored_wave_is_told_from_the_wave(encoder: encoders.DualEncoder) -> None:

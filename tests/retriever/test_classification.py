@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import Embeddings
+from encoders import Embeddings, load_encoder
 from motion import Clip
 from motion.skeleton import SMPL_22
 from retriever import (
@@ -156,3 +156,7 @@ def test_one_class_is_not_enough(tmp_path: Path) -> None:
     write_labelled(tmp_path / "set" / "b", {"walk": 3})
     with pytest.raises(EvaluationError, match="has 1 classes"):
         evaluate_classification(tmp_path / "set", encoder=Knowing())
+
+
+def test_the_shipped_encoder_has_probabilities_fitted_to_it() -> None:
+    assert calibration_of(load_encoder(device="cpu").spec.fingerprint).fitted_on
