@@ -70,7 +70,7 @@ class PartMomentumEncoder:
         if len(bad):
             clip = clips[int(bad[0])]
             raise EncoderError(
-                f"clip {clip.clip_id or clip.source.take!r} has no finite embedding; check it for NaN frames"
+                f"clip {clip.clip_id or clip.source.take!r} has no finite embedding; check its frames and the weights for NaN"
             )
         return Embeddings(whole, parts)
 
@@ -134,7 +134,14 @@ class PartMomentumEncoder:
         sentence, cues = (torch.from_numpy(x).to(self._device) for x in sentence_inputs(texts, tower.encode))
         with torch.inference_mode():
             out = self._model.text(sentence, cues)
-        return Embeddings(out.whole.float().cpu().numpy(), out.parts.float().cpu().numpy())
+        whole, parts = out.whole.float().cpu().numpy(), out.parts.float().cpu().numpy()
+        bad = np.flatnonzero(~(np.isfinite(whole).all(-1) & np.isfinite(parts).all((-2, -1))))
+        if len(bad):
+            raise EncoderError(
+                f"the sentence {texts[int(bad[0])][:40]!r} has no finite embedding; the weights of {self.spec.name!r} are "
+                "damaged, restore their folder"
+            )
+        return Embeddings(whole, parts)
 
     def _text_tower(self) -> TextTower:
         if self._tower is None:

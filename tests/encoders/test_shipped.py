@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import encoders
 from encoders import available_encoders, load_encoder
@@ -84,6 +85,17 @@ def test_a_damaged_folder_is_one_clear_error(tmp_path: Path, damage: str, says: 
         shutil.copy(WEIGHTS / "whole-body-small" / "model.safetensors", weights)
     with pytest.raises((encoders.WeightsError, encoders.EncoderError), match=says):
         load_encoder(folder, device="cpu")
+
+
+def test_weights_with_a_hole_are_named_where_they_are_used(tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    shutil.copytree(WEIGHTS / "part-momentum-small", folder)
+    tensors = load_file(folder / "model.safetensors")
+    for key in ("text.linear.weight", "motion.body.norm.weight"):
+        save_file(tensors | {key: np.full_like(tensors[key], np.nan)}, folder / "model.safetensors")
+        broken = load_encoder(folder, device="cpu")
+        with pytest.raises(encoders.EncoderError, match="no finite embedding"):
+            broken.encode_text(["walk"]) if key.startswith("text") else broken.encode_motion(synthesise(1, seed=0))
 
 
 def test_a_mirrored_wave_is_told_from_the_wave(encoder: encoders.DualEncoder) -> None:
