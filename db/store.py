@@ -80,6 +80,9 @@ class SegmentStore:
         self._tables: OrderedDict[tuple[str, str, tuple[str, ...] | None], pa.Table] = OrderedDict()
         self._ids: dict[str, NDArray[np.object_]] = {}
         self._sound: dict[str, NDArray[np.bool_]] = {}  # pages of vector blocks whose checksum was found right
+        self._whole: dict[
+            tuple[str, str], NDArray[np.floating[Any]]
+        ] = {}  # vectors of which all pages were found right
         self._hashed: set[str] = set()  # tables whose hash was found right
         self._sized: set[str] = set()  # files whose size was found right
         self._frame_tables: dict[str, Frames] = {}
@@ -319,6 +322,10 @@ class SegmentStore:
         """A view [N, D] of a segment's vectors; the checksums of the pages with ``rows``, or of all pages, are
         right.
         """
+        key = (entry.id, space.name)
+        whole = self._whole.get(key)
+        if whole is not None:
+            return whole
         file = segment.vector_file(space)
         count = entry.rows if space.rows_of == "rows" else entry.captions
         name = self.path(entry, file)
@@ -333,6 +340,8 @@ class SegmentStore:
             last = min(first + segment.CHECK_ROWS, count) - 1
             raise CorruptionError(f"{self._files.root / name}: vectors {first} to {last} are damaged; {REMEDY}")
         sound[new] = True
+        if sound.all():
+            self._whole[key] = view
         return view
 
     def frames(self, entry: SegmentEntry, rows: NDArray[np.int64]) -> Iterator[bytes]:

@@ -51,9 +51,8 @@ async def health(request: Request) -> Response:
     """Whether the studio answers, and what of it is ready."""
     desk = desk_of(request)
     engine = desk.studio.current
-    state = HealthAnswer(
-        "ok" if engine else "no library", desk.studio.models, engine.snapshot.version if engine else None
-    )
+    status = "no library" if engine is None else "library gone" if desk.studio.trouble else "ok"
+    state = HealthAnswer(status, desk.studio.models, engine.snapshot.version if engine else None)
     return reply(request, state, cache="no-store")
 
 

@@ -149,6 +149,11 @@ class Studio:
         return self._engine
 
     @property
+    def trouble(self) -> str:
+        """What stands between the studio and the library on the disk; empty where nothing does."""
+        return self._why
+
+    @property
     def models(self) -> ModelsAnswer:
         """The state of the models."""
         return ModelsAnswer(self._encoder.state if self._encoder else "loading", self._generator_state)

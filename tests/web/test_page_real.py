@@ -18,7 +18,7 @@ def test_search_moments_and_a_new_motion_with_the_shipped_weights(tmp_path: Path
     source = write_folder(synthesise(40, seed=3), tmp_path / "motions", lambda stage, done, total: None)
     Engine(tmp_path / "library").index(source, captions=source / "captions.csv")
     with serving(Settings(library=tmp_path / "library")) as address, browsing() as browser:
-        page = browser.new_page(viewport={"width": 1100, "height": 760}, reduced_motion="reduce")
+        page = browser.new_page(viewport={"width": 1440, "height": 760}, reduced_motion="reduce")
         page.set_default_timeout(60_000)
         page.goto(f"{address}?q=a person waves with the right hand")
         page.wait_for_selector(".card-score")  # by itself, once the encoder is loaded
@@ -29,7 +29,7 @@ def test_search_moments_and_a_new_motion_with_the_shipped_weights(tmp_path: Path
         page.locator(".card-open").first.click()
         page.wait_for_selector(".track-moment")
         page.get_by_role("button", name="Make", exact=True).click()
-        page.get_by_label("Seconds").fill("2")
+        page.get_by_role("spinbutton", name="Seconds").fill("2")
         page.get_by_label("Seed", exact=True).fill("5")
         page.locator(".make-form .primary").click()
         page.wait_for_selector(".fresh .figure[data-state=ready]")

@@ -155,7 +155,7 @@ function Slider({
   return (
     <label class="field">
       <span>
-        {label} <output>{told}</output>
+        {label} <span class="field-told">{told}</span>
       </span>
       <input
         type="range"
