@@ -23,6 +23,7 @@ from retriever.errors import EvaluationError
 from retriever.minimal_pairs import minimal_pairs, swap_sides_of_one, synthetic_clips
 from retriever.pair_protocols import LARGEST, PROTOCOLS, PairRow, pair_rows
 from retriever.pairs import PairedSplit, plain, read_split
+from retriever.protocols import KS
 from retriever.questions import Gallery, Row, pair_questions, questions
 
 EMBED_AT_ONCE = 256
@@ -102,8 +103,15 @@ def evaluate_retrieval(
     notes: list[str] = []
     unread = [f"{len(found.faults)} takes could not be read, the first: {found.faults[0]}"] if found.faults else []
     gallery = Gallery.of(clips, train)
+    if len(clips) <= max(KS):
+        unread.append(f"{len(clips)} clips: R@k is 1 by construction where k is {len(clips)} or more; add clips")
     if CLASSES in chosen and not gallery.texts:
         notes.append(f"classes: no clip of split {split!r} has a class_text; this needs labelled clips")
+    elif CLASSES in chosen and len(set(gallery.classes)) < 2:
+        (only,) = gallery.texts
+        notes.append(
+            f"classes: all clips of split {split!r} are of class {only!r}; add clips of another, to be told from it"
+        )
     elif CLASSES in chosen:
         embedded = [_Embedded(m, gallery, progress, label) for m, label in zip(models, labels, strict=False)]
         rows = [row for question in questions(gallery, untrained) for row in question.rows(embedded)]

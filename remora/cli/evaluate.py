@@ -108,7 +108,7 @@ def _write(found: Evaluation) -> None:
         for note in dict.fromkeys(f"{row.protocol}: {row.note}" for row in found.pairs if row.note):
             write_line(note)
     for note in found.notes:
-        say(f"left out: {note}")
+        say(f"note: {note}")
 
 
 def _pair_row(row: PairRow, named: bool) -> list[str | int | float]:

@@ -12,7 +12,7 @@ from encoders import Embeddings
 from motion import Clip
 from retriever import EvaluationError, evaluate_retrieval
 from retriever.questions import paraphrases
-from tests.fakes import FakeEncoder
+from tests.fakes import FakeEncoder, write_labelled
 
 
 def plain(text: str) -> str:
@@ -55,6 +55,18 @@ def test_rows_of_an_encoder_that_knows_and_of_one_that_guesses(shared_data: Path
 def test_what_is_not_there_is_said_with_what_is(shared_data: Path) -> None:
     with pytest.raises(EvaluationError, match="train"):
         evaluate_retrieval(shared_data / "actions" / "cmu-asf", encoder=FakeEncoder(), split="holdout")
+
+
+def test_a_split_of_one_class_or_of_few_clips_says_so(tmp_path: Path) -> None:
+    write_labelled(tmp_path / "one" / "a", {"walk": 3})
+    with pytest.raises(EvaluationError, match="all clips of split 'test' are of class 'walk'"):
+        evaluate_retrieval(tmp_path / "one", encoder=FakeEncoder(), chosen=("classes",))
+    write_labelled(tmp_path / "few" / "a", {"walk": 3, "kick": 2})
+    found = evaluate_retrieval(tmp_path / "few", encoder=FakeEncoder(), chosen=("classes",))
+    assert any("5 clips: R@k is 1 by construction" in note for note in found.notes)
+    for protocol in ("batches", "galleries"):
+        with pytest.raises(EvaluationError, match=f"too small for {protocol}"):
+            evaluate_retrieval(tmp_path / "few", encoder=FakeEncoder(), chosen=(protocol,))
 
 
 def test_paraphrases_cover_the_classes_and_are_in_no_training_text(shared_data: Path) -> None:
