@@ -29,7 +29,7 @@ from generator.weights import check_fingerprint, fingerprint, from_json, load_mo
 from motion import Caption, Clip, Source
 
 SHORTEST_S, LONGEST_S = 1.0, 9.8  # seconds: what the models have seen
-SMOOTHING = 1.25  # frames, deviation: tokens meet with a jolt; more makes feet glide
+SMOOTHING = 1.0  # frames, deviation: tokens meet with a jolt; more makes feet glide
 DEFAULT_GENERATOR = "rag-masked-small"
 _SHIPPED = Path(__file__).parent / "weights"
 

@@ -40,7 +40,7 @@ class Sampling:
     top_p: float = 0.9
     noise: float = 2.0  # Gumbel noise on the confidence that decides what stays, falling to 0
     remask: bool = False  # tokens kept in earlier steps may be given up again
-    draft: float = 0.0  # share of first-level tokens begun from an exemplar that fits well; 0: none
+    draft: float = 0.3  # share of first-level tokens begun from an exemplar that fits well; 0: none
     levels: int = 6  # drawn, of as many as the tokenizer has; 1: the coarse ones only
     residual_temperature: float = 0.6
     residual_scale: float = 1.5  # text guidance of the finer levels

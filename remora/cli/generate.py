@@ -43,6 +43,10 @@ Schedule = Annotated[str, typer.Option("--schedule", help="How the scales grow: 
 TopK = Annotated[int, typer.Option("--top-k", min=0, help="Draw among the k likeliest tokens; 0: all.")]
 TopP = Annotated[float | None, typer.Option("--top-p", help="Draw among the tokens of this share of probability.")]
 Remask = Annotated[bool, typer.Option("--remask", help="Tokens kept in earlier steps may be given up again.")]
+Draft = Annotated[
+    float | None,
+    typer.Option("--draft", min=0, max=1, help="Share of the motion begun as the exemplar that fits; 0: none."),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed makes the same motion.")]
 Formats = Annotated[str, typer.Option("--formats", metavar="LIST", help="Of npy,bvh,glb,mp4,png.")]
 Candidates = Annotated[
@@ -76,6 +80,7 @@ def generate(
     top_k: TopK = 0,
     top_p: TopP = None,
     remask: Remask = False,
+    draft: Draft = None,
     out: Out = Path("generated"),
     formats: Formats = "npy,bvh,glb,mp4,png",
     generator: GeneratorName = None,
@@ -97,7 +102,7 @@ def generate(
     names = _formats(formats)
     sampling = sampling_of(
         text_scale=text_scale, retrieval_scale=retrieval_scale, schedule=schedule, steps=steps, temperature=temperature,
-        top_k=top_k, top_p=top_p, remask=remask,
+        top_k=top_k, top_p=top_p, remask=remask, draft=draft,
     )  # fmt: skip
     if neighbours == 0 or retrieval_scale == 0:
         no_retrieval = True
@@ -315,12 +320,15 @@ def sampling_of(
     top_k: int | None = None,
     top_p: float | None = None,
     remask: bool | None = None,
+    draft: float | None = None,
 ) -> Sampling:
     """The default sampling with what was asked for changed."""
     from generator import Guidance, Sampling
 
     scales = {"text_scale": text_scale, "retrieval_scale": retrieval_scale, "schedule": schedule}
-    draws = {"steps": steps, "temperature": temperature, "top_k": top_k, "top_p": top_p, "remask": remask}
+    draws = {
+        "steps": steps, "temperature": temperature, "top_k": top_k, "top_p": top_p, "remask": remask, "draft": draft,
+    }  # fmt: skip
     guidance = replace(Guidance(), **{k: v for k, v in scales.items() if v is not None})  # type: ignore[arg-type]
     return replace(Sampling(), guidance=guidance, **{k: v for k, v in draws.items() if v is not None})  # type: ignore[arg-type]
 
