@@ -34,7 +34,8 @@ def small_disk(folder: Path, size: str) -> Iterator[Path | None]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], capture_output=True, check=False)
+        # lazily: what was mapped is let go of some time later, and a plain umount would find the disk busy
+        subprocess.run(["umount", "--lazy", folder], capture_output=True, check=True)
 
 
 def full(folder: Path, *, rounds: int = 4) -> Outcome:

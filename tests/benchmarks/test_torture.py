@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
+
+import pytest
 
 from benchmarks.torture import __main__ as main
 from benchmarks.torture import boundaries, crowd, media, power
@@ -56,11 +59,16 @@ def test_half_a_commit_a_wrong_row_and_litter_are_seen(tmp_path: Path) -> None:
     assert len(crowd.litter(library)) == 7
 
 
-def test_outcomes_are_kept_from_run_to_run_and_written_into_the_document(tmp_path: Path) -> None:
+def test_outcomes_are_kept_from_run_to_run_and_written_into_the_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     document = tmp_path / "doc.md"
     document.write_text(f"before\n{main.BEGIN}\nstale\n{main.END}\nafter\n")
     options = ["--json", str(tmp_path / "torture.json"), "--table", str(document), "--flips", "1"]
     assert main.main([*options, "--parts", "read-only", "--peers"]) == 0
+    mounts = Path("/proc/self/mounts")
+    assert not mounts.exists() or str(tmp_path) not in mounts.read_text()  # nothing is left mounted
     assert main.main([*options, "--parts", "--peers", "remora", "--peer-seconds", "1"]) == 0
     text = document.read_text()
     assert text.startswith("before") and text.endswith("after\n") and "stale" not in text
