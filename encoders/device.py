@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from encoders.errors import EncoderError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,20 @@ def choose_device(wanted: str = "auto") -> Device:
             "install the GPU variant (make install GPU=1) or use --device cpu"
         )
     return Device(wanted, "asked for", half_precision=True)
+
+
+def random_state(device: torch.device) -> torch.Tensor:
+    """The state of torch's random numbers on ``device``."""
+    import torch
+
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_random_state(state: torch.Tensor, device: torch.device) -> None:
+    """Go on from a state that :func:`random_state` gave."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)

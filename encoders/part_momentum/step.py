@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn.functional import smooth_l1_loss
 
+from encoders.device import random_state, set_random_state
 from encoders.errors import EncoderError
 from encoders.part_momentum.config import TrainConfig
 from encoders.part_momentum.data import Batch
@@ -81,16 +82,16 @@ def embed_in_pieces(
     states, outs = [], []
     with torch.no_grad():
         for rows in pieces:
-            states.append(_random_state(rows.device))
+            states.append(random_state(rows.device))
             outs.append(as_float(model.motion(batch.features[rows], batch.mask[rows])))
     leaves = Towers(
         *(torch.cat(found).requires_grad_() for found in zip(*(vars(o).values() for o in outs), strict=True))
     )
 
     def finish() -> None:
-        now = _random_state(batch.features.device)
+        now = random_state(batch.features.device)
         for rows, state in zip(pieces, states, strict=True):
-            _set_random_state(state, rows.device)
+            set_random_state(state, rows.device)
             with half():
                 again = as_float(model.motion(batch.features[rows], batch.mask[rows]))
             pairs = [
@@ -99,20 +100,9 @@ def embed_in_pieces(
                 if x.grad is not None
             ]
             torch.autograd.backward([out for out, _ in pairs], [gradient for _, gradient in pairs])
-        _set_random_state(now, batch.features.device)
+        set_random_state(now, batch.features.device)
 
     return leaves, finish
-
-
-def _random_state(device: torch.device) -> torch.Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def _set_random_state(state: torch.Tensor, device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)
 
 
 def embed(model: TextMotionModel, batch: Batch) -> tuple[Towers, Towers]:
