@@ -124,6 +124,7 @@ class Studio:
                     "start the studio with the library's own --encoder"
                 )
             model.encode_text(["a person walks"])
+            self.look_for_generator()  # imports for seconds: before questions come, not beside them
             encoder.ready(model)
         except Exception as error:
             why = without_paths(str(error)) or type(error).__name__
@@ -131,7 +132,6 @@ class Studio:
                 self._why = why
             else:
                 encoder.failed(why)
-        self.look_for_generator()  # here, as that takes seconds of importing, too
         self.tell("models", self.models)
 
     # ---- what there is ---------------------------------------------------------------------------------------------
