@@ -55,7 +55,7 @@ def test_an_assistant_shakes_hands_and_sees_the_tools(assistant: TestClient) -> 
 
 
 def test_it_is_spoken_to_as_the_official_client_speaks(assistant: TestClient) -> None:
-    """The order and the headers of the package ``mcp`` (streamable HTTP), as recorded with its client."""
+    """The order and the headers of the package ``mcp`` (streamable HTTP), as its protocol sets them down."""
     headers = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 
     def send(body: dict[str, Any], **more: str) -> Any:
