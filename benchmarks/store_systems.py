@@ -45,7 +45,7 @@ class Remora:
         if self.tuned:
             search_threads(os.cpu_count() or 1)
             begin = time.perf_counter()
-            report = library.tune(questions=100, specs=self._specs(len(vectors), vectors.shape[1]))
+            report = library.tune(specs=self._specs(len(vectors), vectors.shape[1]))
             return {
                 "index": report.chosen.name,
                 "tune_s": time.perf_counter() - begin,
