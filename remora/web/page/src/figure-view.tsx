@@ -39,7 +39,8 @@ export function FigureView({ clip, playing }: { clip: string; playing: boolean }
 
   const colours = inks.value;
   useEffect(() => {
-    const context = canvas.current!.getContext("2d")!;
+    // Kept in ordinary memory: fifty small canvases on a drawing process cost many times what the strokes do.
+    const context = canvas.current!.getContext("2d", { willReadFrequently: true })!;
     const [width, height] = size;
     if (!motion || !width) return;
     const ratio = Math.min(devicePixelRatio, 2);

@@ -17,7 +17,7 @@ export interface Making {
   text_scale: number;
   retrieval_scale: number;
 }
-export const MAKING: Making = { seconds: null, seed: null, neighbours: 2, text_scale: 2.5, retrieval_scale: 2 };
+export const MAKING: Making = { seconds: null, seed: null, neighbours: 2, text_scale: 2.5, retrieval_scale: 1 };
 
 export interface Place {
   view: View;
