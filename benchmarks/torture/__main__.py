@@ -86,7 +86,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="keep the outcomes there, with those of earlier runs")
     parser.add_argument("--table", type=Path, help="write the tables into this document")
     given = parser.parse_args(argv)
-    logging.disable(logging.WARNING)  # the store names each damaged file, as it should
     kept = json.loads(given.json.read_text()) if given.json and given.json.exists() else {"rows": {}}
     versions = f"Python {platform.python_version()}, numpy {numpy.__version__}, pyarrow {pyarrow.__version__}"
     kept["setting"] = (
@@ -114,4 +113,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # the store names each damaged file, as it should
     sys.exit(main())

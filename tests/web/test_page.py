@@ -286,7 +286,7 @@ def test_a_motion_is_made_beside_its_exemplars_and_kept(page: Page, address: str
     page.get_by_role("slider", name="Guidance by words").fill("4")
     page.get_by_role("button", name="Make", exact=True).last.click()
     page.wait_for_selector(".fresh")
-    assert page.get_by_text("2.0 s · seed 12 · words 4 · exemplars 2").is_visible()
+    assert page.get_by_text("2.0 s · seed 12 · words 4 · exemplars 1").is_visible()
     assert page.locator(".exemplar").count() == 2 and query(page)["seed"] == ["12"]
     page.locator(".exemplar").first.click()
     page.get_by_role("heading", name="Beside").wait_for()
