@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.errors import TextTowerError
-from encoders.text import by_length, in_order, pooled_and_words, unit_mean
+from encoders.pooling import by_length, in_order, pooled_and_words, unit_mean
 
 if TYPE_CHECKING:
     import torch

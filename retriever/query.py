@@ -69,10 +69,8 @@ class Query:
 
     def weight_of_parts(self, known: tuple[str, ...]) -> dict[str, float]:
         """Weights by space name ("whole" or a part), summing to one; QueryError names parts that are not ``known``."""
-        from retriever.scores import Parts
-
         weights = self.part_weights or {WHOLE: 1.0}
-        Parts(weights).check(known, self.text)
+        check_weights(weights, known)
         total = sum(weights.values())
         return {name: w / total for name, w in weights.items() if w > 0}
 
@@ -97,6 +95,16 @@ class Query:
         more += [f"unlike {', '.join(self.unlike)}"] if self.unlike else []
         more += [f"mirrored: {self.mirror}"] if self.mirror else []
         return ", ".join([base, *more] if base else more)
+
+
+def check_weights(weights: Mapping[str, float], parts: tuple[str, ...]) -> None:
+    """QueryError unless ``weights`` name the whole or known ``parts``, and are 0 or more and not all 0."""
+    unknown = sorted(set(weights) - {WHOLE, *parts})
+    if unknown:
+        names = ", ".join(parts) or "none: this encoder has no parts"
+        raise QueryError(f"no body part {unknown[0]!r}; there are {names}")
+    if not all(np.isfinite(w) and w >= 0 for w in weights.values()) or sum(weights.values()) <= 0:
+        raise QueryError(f"weights must be 0 or more and not all 0, these are {dict(weights)}")
 
 
 @dataclass(frozen=True)

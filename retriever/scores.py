@@ -26,7 +26,7 @@ from db import Filter, Snapshot
 from encoders import DualEncoder, TokenEncoder
 from motion import Clip
 from retriever.errors import QueryError
-from retriever.query import WHOLE, QueryVectors
+from retriever.query import WHOLE, QueryVectors, check_weights
 
 RANK_OFFSET = 60
 DEEP = 10  # times as many clips as wanted are ranked before two rankings are merged
@@ -65,12 +65,7 @@ class Parts:
 
     def check(self, parts: tuple[str, ...], text: str | None) -> None:
         """Known parts, weights of 0 or more and not all 0."""
-        unknown = sorted(set(self.weights) - {WHOLE, *parts})
-        if unknown:
-            names = ", ".join(parts) or "none: this encoder has no parts"
-            raise QueryError(f"no body part {unknown[0]!r}; there are {names}")
-        if not all(np.isfinite(w) and w >= 0 for w in self.weights.values()) or sum(self.weights.values()) <= 0:
-            raise QueryError(f"weights must be 0 or more and not all 0, these are {dict(self.weights)}")
+        check_weights(self.weights, parts)
 
     def find(self, snapshot: Snapshot, asked: QueryVectors, k: int, where: str | Filter | None) -> Found:
         """By the store's weighted search."""
