@@ -75,7 +75,7 @@ def vacuum(
             name
             for name in listed
             if name not in needed
-            and (name in once or _age(files, name, now) >= grace_s)  # else a writer may be about to name it
+            and (name in once or _old(files, name, now, grace_s))  # else a writer may be about to name it
             and _seize(files, name, holds)
         ]
         needed = _needed(library, doomed, staying)  # what was committed before it was seized
@@ -110,7 +110,7 @@ def _doomed(
     doomed, busy = set(), []
     for version in manifests.list_versions(files)[:-keep]:
         name = manifests.file_name(version)
-        if _age(files, name, now) >= older_than_s:
+        if _old(files, name, now, older_than_s):
             if _seize(files, name, holds):
                 doomed.add(version)
             elif files.exists(name):
@@ -162,11 +162,12 @@ def _names_of(library: Versions, version: int) -> frozenset[str] | None:
     return frozenset(segments | bitmaps | {f"indexes/{entry.id}" for entry in manifest.indexes})
 
 
-def _age(files: Files, name: str, now: float) -> float:
+def _old(files: Files, name: str, now: float, seconds: float) -> bool:
+    """Whether a file is there and that old; 0 asks for no age, so that no clock that was set back keeps it."""
     try:
-        return files.age_s(name, now)
+        return files.age_s(name, now) >= seconds or seconds == 0
     except FileNotFoundError:
-        return -1.0
+        return False
 
 
 def _pieces(files: Files, name: str) -> list[str]:

@@ -74,6 +74,18 @@ def test_only_the_newest_version_and_its_files_are_left(library: Library) -> Non
     assert library.latest == 7
 
 
+def test_no_age_is_asked_of_a_clock_that_was_set_back(library: Library) -> None:
+    """What was written before the clock went back seems to come from the future: of no age, for who asks for one."""
+    left, ahead = litter(library), time.time() + 3600
+    for path in [*left, *(library.path / "manifests").iterdir()]:
+        os.utime(path, (ahead, ahead))
+    assert library.vacuum(keep=1, older_than_s=1, grace_s=1).versions == ()
+    assert left[0].exists()
+    library.vacuum(**ALL)
+    assert numbers(library) == [6]
+    assert not any(path.exists() for path in left)
+
+
 def test_what_is_young_newest_or_tagged_stays(library: Library) -> None:
     assert library.vacuum().versions == ()
     assert library.vacuum(keep=1, older_than_s=3600).versions == ()
