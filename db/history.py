@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,7 +178,7 @@ def stats(library: Versions) -> LibraryStats:
     return LibraryStats(
         version=newest.version, versions=len(manifests.list_versions(library.files)), segments=len(newest.segments),
         clips=newest.live, dead_rows=sum(s.rows - s.live for s in newest.segments), bytes=newest.size, dead_bytes=sum(dead),
-        derived_bytes=sum(entry.bytes for entry in newest.derived().values()), disk_bytes=library.files.total(),
+        derived_bytes=sum(file.bytes for index in newest.indexes for file in index.files), disk_bytes=library.files.total(),
         vacuum_bytes=vacuum(library, dry_run=True).bytes,
         history_bytes=vacuum(library, keep=1, older_than_s=0, dry_run=True).bytes,
     )  # fmt: skip
@@ -200,7 +201,8 @@ def checkout(library: Versions, version: int, to: Path | str) -> Path:
         if folder not in folders:
             files.make_folder(folder)
             folders.add(folder)
-        files.adopt(name, library.files)
+        with suppress(*([FileNotFoundError] if name in source.derived() else [])):  # can be made anew
+            files.adopt(name, library.files)
     op = {
         "kind": "create",
         "txn_id": None,

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from db import ids
 from db.errors import CorruptionError, FormatError, LibraryError, RequestError
 from db.files import Files
 from db.space import Space
@@ -108,17 +109,23 @@ class Manifest:
 
     @property
     def size(self) -> int:
-        """Bytes of all files of this version, less the derived ones."""
-        return sum(entry.bytes for entry in self.truth().values())
+        """Bytes of all files of this version's segments."""
+        files = [entry for s in self.segments for entry in (*s.files, *((s.deletes,) if s.deletes else ()))]
+        return sum(entry.bytes for entry in files)
 
     def truth(self) -> dict[str, FileEntry]:
         """The files that are the version, by their names inside the library."""
-        found = {f"segments/{segment.id}/{entry.name}": entry for segment in self.segments for entry in segment.files}
+        found = {name: entry for name, entry in self._of_segments() if entry.name != ids.FILE}
         return found | {f"deletes/{s.deletes.name}": s.deletes for s in self.segments if s.deletes}
 
     def derived(self) -> dict[str, FileEntry]:
         """The files that can be made anew from the others, by their names inside the library."""
-        return {index.path(entry.name): entry for index in self.indexes for entry in index.files}
+        found = {name: entry for name, entry in self._of_segments() if entry.name == ids.FILE}
+        return found | {index.path(entry.name): entry for index in self.indexes for entry in index.files}
+
+    def _of_segments(self) -> Iterator[tuple[str, FileEntry]]:
+        for segment in self.segments:
+            yield from ((f"segments/{segment.id}/{entry.name}", entry) for entry in segment.files)
 
     def of_segments(self, segments: Sequence[SegmentEntry]) -> Manifest:
         """This with other segments; an index over one that is gone is dropped."""
@@ -284,14 +291,16 @@ def no_version(files: Files, version: int) -> RequestError:
 def read_newest(files: Files, library: str) -> tuple[Manifest, list[str]]:
     """The newest manifest whose seal holds, and the names of newer ones that are damaged."""
     damaged: list[str] = []
+    why = "manifests/ is empty"
     for version in reversed(list_versions(files)):
         try:
             return read(files, version, library), damaged
         except RequestError:
             continue  # taken away since the list was made
-        except CorruptionError:
+        except CorruptionError as error:
             damaged.append(file_name(version))
-    raise CorruptionError(f"{files.root} has no undamaged version; restore it from a copy")
+            why = str(error)
+    raise CorruptionError(f"{files.root} has no undamaged version ({why}); restore it from a copy")
 
 
 def now() -> str:

@@ -3,19 +3,21 @@
 - Nothing is deleted: damaged manifests and files are moved to ``quarantine/`` under the names they had.
 - The rows of the newest good version become a new version, numbered after the damaged ones, before these are moved: whoever
   remembers a number never meets another version under it, and a repair that is cut short leaves a library that works.
-- A derived index that is damaged is dropped from the newest version; the search does without until it is built anew.
+- A derived index that is damaged is dropped from the newest version; the search does without until it is built anew. That of a
+  segment's ids follows from its rows and is written anew at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from db import ids
 from db import manifest as manifests
 from db.errors import ConflictError, CorruptionError
 from db.files import Files
-from db.manifest import Manifest
+from db.manifest import Manifest, SegmentEntry
 from db.marks import change_indexes
-from db.verify import check_version, damaged_indexes, damaged_manifests
+from db.verify import check_version, damaged_indexes, damaged_manifests, without_ids
 from db.versions import Versions
 
 
@@ -24,7 +26,7 @@ class RepairReport:
     """What is damaged and what was done: ``good`` is the newest version that is sound, ``version`` the one there is now.
 
     ``lost`` are versions after ``good`` that cannot be read, ``moved`` what lies in quarantine, ``indexes`` names of derived
-    indexes that were dropped.
+    indexes that were dropped, ``renewed`` files that were written anew.
     """
 
     problems: tuple[str, ...]
@@ -33,6 +35,7 @@ class RepairReport:
     version: int
     moved: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
+    renewed: tuple[str, ...] = ()
 
     @property
     def needs_rollback(self) -> bool:
@@ -76,14 +79,28 @@ def repair(library: Versions, *, rollback: bool = False) -> RepairReport:
     if lost:
         version = _go_back(library, good, versions[-1] + 1)
         moved += _quarantine(library, [manifests.file_name(number) for number in lost])
-    moved += _quarantine(library, damaged_manifests(library.files, library.uuid))
+    moved += _quarantine(library, list(damaged_manifests(library.files, library.uuid)))
     if moved:
         moved += _quarantine(library, _broken_segments(library, problems))
     bad = damaged_indexes(library.files, library.snapshot().manifest)
     if bad:
         version = change_indexes(library, (), [index.name for index in bad]).version
         moved += _quarantine(library, [f"indexes/{index.id}" for index in bad])
-    return RepairReport(tuple(problems), good.version, lost, version, tuple(moved), tuple(index.name for index in bad))
+    lacking = without_ids(library.files, library.store, library.snapshot().manifest)
+    for entry in lacking:
+        moved += _renew_ids(library, entry)
+    renewed = tuple(library.store.path(entry, ids.FILE) for entry in lacking)
+    dropped = tuple(index.name for index in bad)
+    return RepairReport(tuple(problems), good.version, lost, version, tuple(moved), dropped, renewed)
+
+
+def _renew_ids(library: Versions, entry: SegmentEntry) -> list[str]:
+    """Write the index of a segment's ids from its rows, the same bytes as at first; what is there of it is moved aside."""
+    name = library.store.path(entry, ids.FILE)
+    moved = _quarantine(library, [name])
+    library.files.put_exclusive(name, ids.IdIndex.of(library.store.clip_ids(entry).tolist()).pack())
+    library.files.sync_folder(f"segments/{entry.id}")
+    return moved
 
 
 def _go_back(library: Versions, good: Manifest, version: int) -> int:

@@ -277,13 +277,19 @@ class SegmentStore:
         for none.
         """
         if entry.id not in self._id_indexes:
-            if any(file.name == ids.FILE for file in entry.files):
-                name = str(self._files.root / self.path(entry, ids.FILE))
-                found = ids.IdIndex.unpack(self.map(entry, ids.FILE), entry.rows, name)
-            else:
-                found = ids.IdIndex.of(self.clip_ids(entry).tolist())
-            self._id_indexes[entry.id] = found
+            self._id_indexes[entry.id] = self._id_index(entry) or ids.IdIndex.of(self.clip_ids(entry).tolist())
         return self._id_indexes[entry.id].find(hashes)
+
+    def _id_index(self, entry: SegmentEntry) -> ids.IdIndex | None:
+        """The index of a segment's ids as it was stored; None where it was not, or is missing or damaged, which is said."""
+        if all(file.name != ids.FILE for file in entry.files):
+            return None
+        try:
+            name = str(self._files.root / self.path(entry, ids.FILE))
+            return ids.IdIndex.unpack(self.map(entry, ids.FILE), entry.rows, name)
+        except LibraryError as error:
+            log.warning("%s; ids are looked up in the rows until remora library repair makes it anew", str(error))
+            return None
 
     def index_file(self, entry: IndexEntry, file: str) -> mmap.mmap | None:
         """A file of a derived index as memory, held against its hash once; None when it is missing or damaged, said

@@ -45,8 +45,9 @@ def verify(files: Files, store: SegmentStore, library: str, *, all_versions: boo
         all_versions: every version; by default the newest.
     """
     newest, _ = manifests.read_newest(files, library)
-    problems = [f"{name}: its hash does not fit" for name in damaged_manifests(files, library)]
+    problems = [f"{name}: {what}" for name, what in damaged_manifests(files, library).items()]
     derived = [f"index {index.name} is damaged or missing" for index in damaged_indexes(files, newest)]
+    derived += [f"{store.path(entry, ids.FILE)} is damaged or missing" for entry in without_ids(files, store, newest)]
     checked: dict[str, FileEntry] = {**newest.derived()}
     done: set[str] = set()
     for number in reversed(manifests.list_versions(files)) if all_versions else [newest.version]:
@@ -63,20 +64,26 @@ def verify(files: Files, store: SegmentStore, library: str, *, all_versions: boo
     )
 
 
-def damaged_manifests(files: Files, library: str) -> list[str]:
-    """Names of manifests that cannot be read."""
-    found = []
+def damaged_manifests(files: Files, library: str) -> dict[str, str]:
+    """Names of manifests that cannot be read, and why."""
+    found = {}
     for number in manifests.list_versions(files):
         try:
             manifests.read(files, number, library)
-        except CorruptionError:
-            found.append(manifests.file_name(number))
+        except CorruptionError as error:
+            found[manifests.file_name(number)] = str(error)
     return found
 
 
 def damaged_indexes(files: Files, manifest: Manifest) -> list[IndexEntry]:
     """Derived indexes of a version with a file that is missing or does not fit its hash."""
     return [i for i in manifest.indexes if any(_check_file(files, i.path(file.name), file) for file in i.files)]
+
+
+def without_ids(files: Files, store: SegmentStore, manifest: Manifest) -> list[SegmentEntry]:
+    """Segments of a version whose index of ids is missing or does not fit its hash."""
+    listed = [(entry, file) for entry in manifest.segments for file in entry.files if file.name == ids.FILE]
+    return [entry for entry, file in listed if _check_file(files, store.path(entry, ids.FILE), file)]
 
 
 def check_version(files: Files, store: SegmentStore, manifest: Manifest, known: set[str] | None = None) -> list[str]:
@@ -90,11 +97,12 @@ def check_version(files: Files, store: SegmentStore, manifest: Manifest, known: 
 
 def _check_file(files: Files, name: str, entry: FileEntry) -> list[str]:
     try:
-        data = files.map(name) if entry.bytes else b""
-    except (FileNotFoundError, LibraryError, ValueError) as error:
-        return [
-            f"{name}: cannot be read ({error})" if not isinstance(error, FileNotFoundError) else f"{name}: is missing"
-        ]
+        size = files.size(name)
+        data = files.map(name) if size else b""
+    except FileNotFoundError:
+        return [f"{name}: is missing"]
+    except (LibraryError, ValueError) as error:
+        return [f"{name}: cannot be read ({error})"]
     if len(data) != entry.bytes:
         return [f"{name}: has {len(data)} bytes, expected {entry.bytes}"]
     if segment.digest(data) != entry.blake2b:

@@ -76,6 +76,11 @@ class Versions:
             )
         if not files.is_folder(""):
             raise FormatError(f"{files.root} is a file, not the folder of a library; give another path")
+        for folder in (*FOLDERS, "indexes"):
+            if files.exists(folder) and not files.is_folder(folder):
+                raise CorruptionError(
+                    f"{files.root / folder} is a link or a file; a library holds plain folders only, copy its target here"
+                )
         try:
             data = files.read(CARD)
         except FileNotFoundError:

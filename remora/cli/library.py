@@ -304,6 +304,8 @@ def repair(
         write_line(f"{folder} version {report.version}; the newest version that is whole is {report.good}")
         for line in (*report.problems, *(f"moved to {name}" for name in report.moved)):
             write_line(f"  {line}")
+        for name in report.renewed:
+            write_line(f"  {name} written anew")
         for name in report.indexes:
             write_line(f"  index {name} dropped; build it anew with remora library tune")
     if report.needs_rollback:

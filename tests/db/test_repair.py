@@ -66,7 +66,7 @@ def test_a_damaged_newest_manifest_is_rolled_back(library: Library) -> None:
 
 
 @pytest.mark.parametrize("harm", ["cut", "missing", "flipped"])
-@pytest.mark.parametrize("file", ["rows.parquet", "captions.parquet", "frames.bin", "ids.bin", ".vec"])
+@pytest.mark.parametrize("file", ["rows.parquet", "captions.parquet", "frames.bin", ".vec"])
 def test_a_damaged_segment_is_rolled_back_and_kept(library: Library, file: str, harm: str) -> None:
     path = next(p for p in segment(library, 3).iterdir() if p.name.endswith(file))
     name = path.parent.name
@@ -130,6 +130,34 @@ def test_a_damaged_index_is_dropped(library: Library) -> None:
     assert (done.indexes, done.problems, done.version) == (("i",), (), 5)
     assert found.snapshot().manifest.indexes == ()
     assert len(list((library.path / "quarantine/indexes").iterdir())) == 1
+
+
+@pytest.mark.parametrize("harm", ["gone", "empty", "flipped", "another's"])
+def test_an_index_of_ids_is_done_without_and_made_anew(library: Library, harm: str) -> None:
+    """It follows from the rows: no version is lost with it, and what a repair writes has the hash of the manifest."""
+    path, other = (segment(library, version) / "ids.bin" for version in (2, 3))
+    good = path.read_bytes()
+    if harm == "gone":
+        path.unlink()
+    elif harm == "empty":
+        path.write_bytes(b"")
+    elif harm == "flipped":
+        flip(path, 40)
+    else:
+        path.write_bytes(other.read_bytes()[:-1] + b"\x07")
+    found = Library.open(library.path)
+    report = found.verify(all_versions=True)
+    assert (report.problems, report.derived) == ((), (f"segments/{path.parent.name}/ids.bin is damaged or missing",))
+    put(found, 2, version=1)  # replaced, so that its id is looked up
+    assert found.snapshot().ids() == names(1, 3, 2)
+    found.checkout(3, library.path.parent / "old")
+    assert Library.open(library.path.parent / "old").snapshot().ids() == names(1, 2, 3)
+    assert found.restore(3).version == 5
+    done = Library.open(library.path).repair()
+    assert (done.problems, done.lost, done.version) == ((), (), 5)
+    assert done.renewed == (f"segments/{path.parent.name}/ids.bin",)
+    assert path.read_bytes() == good
+    assert Library.open(library.path).verify(all_versions=True).derived == ()
 
 
 def test_a_copy_without_its_newest_files(library: Library, tmp_path: Path) -> None:
