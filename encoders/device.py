@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,18 +43,11 @@ def choose_device(wanted: str = "auto") -> Device:
     return Device(wanted, "asked for", half_precision=True)
 
 
-def random_state(device: torch.device) -> torch.Tensor:
-    """The state of torch's random numbers on ``device``."""
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's random numbers on ``device`` begin at ``seed``, and go on afterwards as if nothing had been drawn."""
     import torch
 
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def set_random_state(state: torch.Tensor, device: torch.device) -> None:
-    """Go on from a state that :func:`random_state` gave."""
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -15,9 +15,37 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from encoders.errors import WeightsError
+from encoders.errors import EncoderError, WeightsError
 
 STATE = "checkpoint.safetensors"
+RUN = "run.json"
+MARK = "data_mark"  # in run.json
+FREE = ("device", "out", "eval_every")  # settings that a resumed run may change
+
+
+def claim_run(out: Path, settings: Mapping[str, Any], data: str = "") -> str:
+    """What run.json says of a run with these ``settings``; ``data`` is the mark of its clips, where they have been read.
+
+    Raises:
+        EncoderError: ``out`` holds a run with other settings or of other data, or its run.json is damaged.
+    """
+    path = out / RUN
+    text = json.dumps(dict(settings) | ({MARK: data} if data else {}), indent=2, sort_keys=True) + "\n"
+    if not (path.is_file() and (out / STATE).is_file()):
+        return text
+    try:
+        before = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise EncoderError(f"{path} cannot be read ({error}); delete {out} or give another --out") from error
+    now = json.loads(text)
+    changed = sorted(k for k in now if k not in (*FREE, MARK) and before.get(k) != now[k])
+    if changed:
+        raise EncoderError(
+            f"{out} holds a run with other settings ({', '.join(changed)}); resume it unchanged or use another --out"
+        )
+    if data and before.get(MARK, data) != data:
+        raise EncoderError(f"{out} holds a run of other clips than those that are in --data now; use another --out")
+    return text
 
 
 class RunState:

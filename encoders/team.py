@@ -1,18 +1,19 @@
-"""Several processes that train one model, as ``accelerate launch`` starts them; alone, everything here does nothing."""
+"""Several processes that train one model, as ``accelerate launch`` or ``torchrun`` starts them; alone, nothing here acts."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from encoders.device import choose_device
 from encoders.errors import EncoderError
 
 
 def team() -> Any:
-    """The processes of an ``accelerate launch`` as its Accelerator, None where this process is alone.
+    """The processes that were launched together as an Accelerator, None where this process is alone.
 
     Raises:
         EncoderError: there are several and accelerate is not installed.
@@ -44,3 +45,18 @@ def average_gradients(processes: Any, model: nn.Module) -> None:
         for parameter in model.parameters():
             if parameter.grad is not None:
                 parameter.grad = processes.reduce(parameter.grad, "mean")
+
+
+def together(processes: Any, values: Tensor) -> Tensor:
+    """The sum of ``values`` over all processes."""
+    if processes is None:
+        return values
+    summed: Tensor = processes.reduce(values, "sum")
+    return summed
+
+
+def said_by_first(processes: Any, said: bool) -> bool:
+    """What the first process says, in all of them."""
+    if processes is None:
+        return said
+    return bool(together(processes, torch.tensor(float(said and rank_of(processes) == 0), device=processes.device)))

@@ -66,10 +66,10 @@ def calibration_of(fingerprint: str, file: Path | None = None) -> Calibration:
         return UNFITTED if entry is None else Calibration(**entry)
     try:
         entries: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        found = {name: Calibration(**entry) for name, entry in entries.items()}
+        found = {name: Calibration(**dict(entry)) for name, entry in entries.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise QueryError(
-            f"{file}: no calibration ({error}); write one by remora evaluate classification --save-calibration"
+            f"{file}: holds no calibration ({error}); write one by remora evaluate classification --save-calibration"
         ) from error
     if fingerprint not in found:
         raise QueryError(

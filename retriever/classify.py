@@ -138,14 +138,18 @@ def label_vectors(
 
 
 def check_labels(labels: Sequence[Label]) -> None:
-    """QueryError when there are fewer than two labels, or one is empty or repeated."""
+    """QueryError when there are fewer than two labels, or one is empty or repeated, be it as a synonym or in capitals."""
     names = [label.name for label in labels]
     if len(names) < 2:
         raise QueryError(f"classification needs two or more labels, not {names}; add one, or ask for --none")
     if not all(names):
         raise QueryError(f"label {names.index('') + 1} of {len(names)} is empty; remove it")
-    known: set[str] = set()
-    for name in names:
-        if name in known:
-            raise QueryError(f"label {name!r} is given twice; give each label once, synonyms as {name}|other words")
-        known.add(name)
+    known: dict[str, int] = {}
+    for row, label in enumerate(labels):
+        for word in (label.name, *label.synonyms):
+            other = known.setdefault(word.casefold(), row)
+            if other != row:
+                raise QueryError(
+                    f"label {word!r} is given twice, as label {other + 1} and {row + 1} or a synonym of them; give each label "
+                    f"once, synonyms as {names[other]}|other words"
+                )

@@ -97,6 +97,11 @@ def evaluate_retrieval(
     clips = found.clips
     models = [encoder] if baseline is None else [encoder, baseline]
     labels = ("encoder", "baseline")
+    absent = sorted(set(untrained) - {clip.labels.get("class_id", "") for clip in clips})
+    if absent:
+        raise EvaluationError(
+            f"no clip of split {split!r} is of the untrained class {absent[0]!r}; name class_ids it has"
+        )
     train = _read_train(data, split, progress)
     rows: list[Row] = []
     pairs: list[PairRow] = []

@@ -122,13 +122,17 @@ class _Asker:
                 for start in range(0, len(sentences), EMBED_AT_ONCE)
             ]
         )
+        self.alike_motions, self.alike_texts = _alike(self.motions), _alike(self.texts)
 
     def _scores(self, items: Items) -> NDArray[np.float32]:
         """Cosines [N, N] of the items' sentences with their motions."""
-        return self._sentences(items.texts) @ self.motions[items.motions].T
+        return self._cosines(items.texts, items.motions)
 
-    def _sentences(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self.texts[[self.place[text] for text in texts]]
+    def _cosines(self, texts: Sequence[str], motions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Cosines [Q, N]; those of equal vectors are equal to the last bit, which a product of all their rows need not give."""
+        rows, owner = np.unique(self.alike_texts[[self.place[text] for text in texts]], return_inverse=True)
+        kept, place = np.unique(self.alike_motions[motions], return_inverse=True)
+        return np.asarray((self.texts[rows] @ self.motions[kept].T)[np.ix_(owner, place)])
 
     def _rows(
         self,
@@ -256,11 +260,17 @@ class _Asker:
         if len(items) < 2:
             return
         motions, owner = np.unique(items.motions, return_inverse=True)
-        scores = self._sentences(items.texts) @ self.motions[motions].T
+        scores = self._cosines(items.texts, motions)
         yield from self._rows(
             "all captions, no mirrors", scores, owner[:, None] == np.arange(len(motions)), mirrored=0,
             note="one query a caption; of a motion's captions the best counts",
         )  # fmt: skip
+
+
+def _alike(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+    """For each row [N] the first one that is equal to it."""
+    first: dict[bytes, int] = {}
+    return np.array([first.setdefault(row.tobytes(), i) for i, row in enumerate(vectors)], np.int64)
 
 
 def _figures(ranks: Values) -> dict[str, Interval]:

@@ -163,7 +163,8 @@ def read_split(
         raise EvaluationError(
             f"{data} has no clip of split {split!r} in {', '.join(sources or ()) or 'any source'}; "
             f"splits: {', '.join(sorted(splits - {''})) or 'none'}; "
-            f"sources of this split: {', '.join(sorted(names)) or 'none'}" + (f"; {faults[0]}" if faults else "")
+            f"sources of this split: {', '.join(sorted(names)) or 'none'}; "
+            + (faults[0] if faults else "name one that it has, or give its clips a split (a column, or split files)")
         )
     return Read(clips, tuple(faults))
 

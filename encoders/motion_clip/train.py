@@ -35,9 +35,10 @@ from encoders.motion_clip.encoder import features_of
 from encoders.motion_clip.model import MotionClipConfig, MotionTower
 from encoders.part_momentum.data import pad
 from encoders.part_momentum.encoder import length_batches
-from encoders.run_state import RunState, save_atomically, write_atomically
+from encoders.run_state import RUN, RunState, claim_run, save_atomically, write_atomically
 from encoders.text import TextTower, load_text_tower
-from motion import Clip, open_source
+from encoders.training_clips import captioned_clips, mark_of
+from motion import Clip
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +90,12 @@ def train_motion_clip(config: MotionClipTraining, *, progress: Progress | None =
             f"only a CLIP text tower can be tuned, not {config.text_tower!r}; give clip:FOLDER-OR-HUB-ID"
         )
     config = replace(config, model=replace(config.model, dim=tower.dim, text_tower=config.text_tower))
-    _claim(out, config)
-    train, val = _read(config, "train"), _read(config, "val")
+    claim_run(out, asdict(config))
+    clips = {split: _clips(config, split) for split in ("train", "val")}
+    settings = claim_run(out, asdict(config), mark_of([*clips["train"], *clips["val"]]))
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / RUN, settings)
+    train, val = (_pairs(found, config) for found in clips.values())
     mean, std = _normaliser(train.features)
     train, val = (replace(p, features=[(x - mean) / std for x in p.features]) for p in (train, val))
     torch.manual_seed(config.seed)
@@ -172,27 +177,16 @@ def write_folder(
     write_atomically(folder / "config.json", json.dumps(data, indent=2, sort_keys=True) + "\n")
 
 
-def _claim(out: Path, config: MotionClipTraining) -> None:
-    """Make the run folder ours; EncoderError when it holds another run."""
-    settings = {k: v for k, v in asdict(config).items() if k not in ("device", "out")}
-    text = json.dumps(settings, indent=2, sort_keys=True)
-    run = out / "run.json"
-    if run.is_file() and run.read_text(encoding="utf-8") != text:
-        raise EncoderError(f"{out} holds a run of other data or settings (see its run.json); give another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(run, text)
-
-
-def _read(config: MotionClipTraining, split: str) -> _Pairs:
-    clips: list[Clip] = []
-    for folder in config.data:
-        for take in open_source(Path(folder)):
-            if take.split in ("", split):
-                clips += [c for c in take.read() if c.source.split == split and c.captions and len(c) > 1]
+def _clips(config: MotionClipTraining, split: str) -> list[Clip]:
+    clips = [c for c in captioned_clips(config.data, split) if c.captions and len(c) > 1]
     if len(clips) < 2:
         raise EncoderError(
             f"{', '.join(config.data)}: {len(clips)} captioned clips of split {split!r}; two or more are needed"
         )
+    return clips
+
+
+def _pairs(clips: Sequence[Clip], config: MotionClipTraining) -> _Pairs:
     sentences: dict[str, int] = {}
     captions = [[sentences.setdefault(c.text, len(sentences)) for c in clip.captions] for clip in clips]
     classes: dict[str, int] = {}

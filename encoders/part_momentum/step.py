@@ -2,7 +2,7 @@
 
 With ``pieces`` motions go through the towers a few at a time, first without a graph; when the loss of the whole batch has been
 taken to the vectors, each piece is computed once more and the gradients go on to the weights. The loss is that of the whole
-batch, the memory that of a piece.
+batch, the memory that of a piece. Several processes share a batch so: each computes some pieces, all have the whole loss.
 
 Source: Gao et al. 2021, Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (gradient cache).
 """
@@ -11,16 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch.nn.functional import smooth_l1_loss
 
-from encoders.device import random_state, set_random_state
+from encoders.device import seeded
 from encoders.errors import EncoderError
 from encoders.part_momentum.config import TrainConfig
 from encoders.part_momentum.data import Batch
 from encoders.part_momentum.loss import Keys, Losses, Queue, contrastive_loss
 from encoders.part_momentum.model import TextMotionModel, Towers, stretches
+from encoders.team import rank_of, together
+
+PIECES = 4  # of a batch that a process takes, where their size is not given
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,18 @@ def backward(
     batch: Batch,
     config: TrainConfig,
     scaler: torch.amp.GradScaler,
+    processes: Any = None,
 ) -> Done:
-    """Gradients of the loss of ``batch`` added to those of ``model``, scaled by ``scaler``."""
+    """Gradients of the loss of ``batch`` added to those of ``model``, scaled by ``scaler``; the same in all ``processes``."""
     kind = batch.features.device.type
 
     def half() -> torch.autocast:
         return torch.autocast(kind, enabled=scaler.is_enabled())
 
-    finish: Callable[[], None] | None = None
+    pieces = Pieces(batch, config.pieces, half, processes) if config.pieces or processes is not None else None
     with half():
-        if config.pieces:
-            moved, finish = embed_in_pieces(model, batch, config.pieces, half)
+        if pieces is not None:
+            moved = Towers(*(vectors.requires_grad_() for vectors in vars(pieces.embed(model)).values()))
             text: Towers = model.text(batch.labels.sentence, batch.cues)
         else:
             motion, text = embed(model, batch)
@@ -57,7 +62,10 @@ def backward(
     keys = None
     if slow is not None and queue is not None:
         with torch.no_grad():
-            old_motion, old_text = embed(slow, batch)
+            if pieces is not None:
+                old_motion, old_text = pieces.embed(slow), slow.text(batch.labels.sentence, batch.cues)
+            else:
+                old_motion, old_text = embed(slow, batch)
         keys = Keys(as_float(old_motion), as_float(old_text), queue)
     told = as_float(text)
     losses = contrastive_loss(
@@ -69,40 +77,59 @@ def backward(
     if config.reconstruction:
         total = total + config.reconstruction * rebuilding(model, batch, moved, told)
     scaler.scale(total).backward()
-    if finish is not None:
-        finish()
+    if pieces is not None:
+        pieces.backward(model, moved)
     return Done(total.detach(), losses, keys)
 
 
-def embed_in_pieces(
-    model: TextMotionModel, batch: Batch, clips: int, half: Callable[[], torch.autocast]
-) -> tuple[Towers, Callable[[], None]]:
-    """Motion vectors of a batch as leaves of the graph, ``clips`` at a time, and what takes their gradients to the weights."""
-    pieces = torch.arange(len(batch.features), device=batch.features.device).split(clips)
-    states, outs = [], []
-    with torch.no_grad():
-        for rows in pieces:
-            states.append(random_state(rows.device))
-            outs.append(as_float(model.motion(batch.features[rows], batch.mask[rows])))
-    leaves = Towers(
-        *(torch.cat(found).requires_grad_() for found in zip(*(vars(o).values() for o in outs), strict=True))
-    )
+class Pieces:
+    """A batch cut into pieces of clips of like length; each process takes some of them through the motion towers.
 
-    def finish() -> None:
-        now = random_state(batch.features.device)
-        for rows, state in zip(pieces, states, strict=True):
-            set_random_state(state, rows.device)
-            with half():
-                again = as_float(model.motion(batch.features[rows], batch.mask[rows]))
-            pairs = [
-                (o, x.grad[rows])
-                for o, x in zip(vars(again).values(), vars(leaves).values(), strict=True)
-                if x.grad is not None
-            ]
+    A piece brings the seed of its own dropout: the second pass drops what the first dropped, whichever process runs it.
+
+    Raises:
+        EncoderError: there are fewer pieces than processes.
+    """
+
+    def __init__(self, batch: Batch, clips: int, half: Callable[[], torch.autocast], processes: Any = None) -> None:
+        count = 1 if processes is None else int(processes.num_processes)
+        lengths = batch.mask.sum(1)
+        self._pieces = lengths.argsort(stable=True).split(clips or -(-len(batch.features) // (PIECES * count)))
+        if len(self._pieces) < count:
+            raise EncoderError(f"{count} processes cannot share a batch of {len(self._pieces)} pieces; raise --batch")
+        self._longest = [int(lengths[rows].max()) for rows in self._pieces]
+        self._seeds = torch.randint(2**62, (len(self._pieces),)).tolist()
+        self._own = range(rank_of(processes), len(self._pieces), count)
+        self._batch, self._half, self._processes = batch, half, processes
+
+    def _through(self, model: TextMotionModel, piece: int) -> Towers:
+        device, (rows, longest) = self._batch.features.device, (self._pieces[piece], self._longest[piece])
+        with seeded(self._seeds[piece], device), self._half():
+            return as_float(model.motion(self._batch.features[rows, :longest], self._batch.mask[rows, :longest]))
+
+    @torch.no_grad()
+    def embed(self, model: TextMotionModel) -> Towers:
+        """Motion vectors of the whole batch, without a graph."""
+        whole: list[torch.Tensor] = []
+        for piece in self._own:
+            made = list(vars(self._through(model, piece)).values())
+            whole = whole or [x.new_zeros(len(self._batch.features), *x.shape[1:]) for x in made]
+            for vectors, some in zip(whole, made, strict=True):
+                vectors[self._pieces[piece]] = some
+        return Towers(*(together(self._processes, vectors) if vectors.numel() else vectors for vectors in whole))
+
+    def backward(self, model: TextMotionModel, vectors: Towers) -> None:
+        """Take the gradients of ``vectors`` on to the weights of the motion towers, and share all gradients."""
+        for piece in self._own:
+            again, rows = vars(self._through(model, piece)), self._pieces[piece]
+            pairs = [(again[k], v.grad[rows]) for k, v in vars(vectors).items() if v.grad is not None]
             torch.autograd.backward([out for out, _ in pairs], [gradient for _, gradient in pairs])
-        set_random_state(now, batch.features.device)
-
-    return leaves, finish
+        if self._processes is None:
+            return
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:  # all else was computed in full by every process
+                share = 1 if name.startswith("motion.") else 1 / self._processes.num_processes
+                parameter.grad = together(self._processes, parameter.grad * share)
 
 
 def embed(model: TextMotionModel, batch: Batch) -> tuple[Towers, Towers]:

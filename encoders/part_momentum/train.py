@@ -5,15 +5,16 @@
 - A run folder holds configuration, history, curves and a checkpoint of safetensors and JSON; a run resumes exactly:
   batches and dropout of a step depend on seed and step alone.
 - Batches larger than a GPU's memory go through the motion towers in ``pieces`` (gradient cache).
-- Several GPUs: ``accelerate launch --num_processes N .venv/bin/remora train retriever ...``. Every process draws its own batch,
-  keeps its own queue; gradients are averaged, the first process validates and writes; ``patience`` is for one process.
+- Several processes share one batch: each takes some of its pieces through the motion towers, all see the vectors of the whole,
+  so that loss and weights are those of one process with the same ``batch`` and ``pieces``. The first validates and writes.
+  GPUs: ``accelerate launch --multi_gpu --num_processes N .venv/bin/remora train retriever ...``;
+  CPUs: ``.venv/bin/torchrun --nproc_per_node N -m remora train retriever ...``.
 - The baseline is the same loop with the whole-body configuration: no parts, no queue, no slow copy.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
 import time
@@ -29,15 +30,17 @@ from torch.nn.utils import clip_grad_norm_
 
 from encoders.device import Device, choose_device
 from encoders.errors import EncoderError
-from encoders.part_momentum.checkpoint import Checkpoint, draw_curves, write_atomically
+from encoders.part_momentum.checkpoint import Checkpoint, draw_curves
 from encoders.part_momentum.config import TrainConfig
 from encoders.part_momentum.data import TrainingSet, encode_kept, noisy
 from encoders.part_momentum.loss import Queue
 from encoders.part_momentum.model import VIEWS, TextMotionModel
 from encoders.part_momentum.step import backward, move
 from encoders.part_momentum.validation import Validation
-from encoders.team import average_gradients, device_for, rank_of, team
+from encoders.run_state import RUN, claim_run, write_atomically
+from encoders.team import device_for, rank_of, said_by_first, team
 from encoders.text import load_text_tower
+from encoders.training_clips import captioned_clips, mark_of
 from encoders.wordings import read_wordings
 from motion import Clip
 from motion.features import mirror_columns, part_features
@@ -56,6 +59,7 @@ class TrainReport:
     best_score: float
     seconds: float
     parameters: int
+    rank: int = 0  # of the process; the first alone knows scores
 
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -72,13 +76,15 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     out.mkdir(parents=True, exist_ok=True)
     tower = load_text_tower(config.model.text_tower, device.name)
     config = replace(config, model=replace(config.model, text_dim=tower.dim))
-    if rank == 0:
-        _write_run(config, out)
+    claim_run(out, asdict(config))
 
     bank = read_wordings(Path(config.wordings) if config.wordings else None)
     spec = part_features(config.model.features)
     cache = out.parent / f"sentences-{tower.fingerprint[:16]}.parquet"
     train, held_out = training_clips(config)
+    settings = claim_run(out, asdict(config), mark_of([*train, *held_out]))
+    if rank == 0:
+        write_atomically(out / RUN, settings)
     data = TrainingSet(train, spec=spec, tower=tower, bank=bank, seed=config.seed, cache=cache)
     validation = Validation(held_out, data, bank, partial(encode_kept, tower, cache))
 
@@ -86,24 +92,19 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
     signs = torch.from_numpy(mirror_columns(spec).signs)
     model = TextMotionModel(config.model, signs).to(device.name)
     slow = copy.deepcopy(model).eval().requires_grad_(requires_grad=False) if config.momentum else None
-    queue = None
-    if slow is not None and config.queue:
-        parts = len(config.model.parts)
-        queue = Queue(config.queue, config.model.dim, parts, VIEWS if parts else 0, config.model.text_dim).to(
-            device.name
-        )
+    queue = None if slow is None or not config.queue else _queue(config).to(device.name)
     optimiser = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
     scaler = torch.amp.GradScaler(enabled=use_half_precision(device, config))
     run = Checkpoint(out, model, slow, queue, optimiser)
     first = run.resume()
     parameters = sum(p.numel() for p in model.parameters())
-    log.info(
-        "%d clips, %d sentences, %d parameters, from step %d", len(data), len(data.sentences.index), parameters, first
-    )
+    tell = log.info if rank == 0 else log.debug
+    tell("%d clips, %d sentences, %d parameters, from step %d", len(data), len(data.sentences.index), parameters, first)
 
-    for step in range(first, config.steps):
-        rng = np.random.default_rng([config.seed, step, *([rank] if rank else [])])
-        torch.manual_seed(config.seed * 1_000_003 + step + rank * 7_919_000_007)
+    stopped = bool(config.patience) and run.stale(config.patience)
+    for step in range(first, first if stopped else config.steps):
+        rng = np.random.default_rng([config.seed, step])
+        torch.manual_seed(config.seed * 1_000_003 + step)
         batch = data.draw(config.batch, rng, max_frames=config.max_frames, styled=config.styled)
         batch = move(batch, device.name)
         batch = replace(batch, features=noisy(batch.features, spec, config.quirk))
@@ -111,9 +112,8 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
             group["lr"] = config.lr * schedule(step, config)
         model.train()
         optimiser.zero_grad(set_to_none=True)
-        done = backward(model, slow, queue, batch, config, scaler)
+        done = backward(model, slow, queue, batch, config, scaler, processes)
         scaler.unscale_(optimiser)
-        average_gradients(processes, model)
         clip_grad_norm_(model.parameters(), 1.0)
         scaler.step(optimiser)
         scaler.update()
@@ -124,9 +124,11 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
         loss = float(done.total)
         if not math.isfinite(loss):
             raise EncoderError(f"the loss is {loss} at step {step}; lower --lr (now {config.lr}) and resume")
-        if progress is not None:
+        if progress is not None and rank == 0:
             progress(step + 1, config.steps, {"loss": loss, "best": run.best_score})
-        if rank == 0 and ((step + 1) % config.eval_every == 0 or step + 1 == config.steps):
+        if (step + 1) % config.eval_every and step + 1 < config.steps:
+            continue
+        if rank == 0:
             scores = validation.score(slow or model, device.name)
             record = {
                 "step": step + 1,
@@ -135,12 +137,14 @@ def train_retriever(config: TrainConfig, *, progress: Progress | None = None) ->
                 **scores,
             }
             run.save(record, weights=slow or model, config=config, data=data, tower=tower)
-            log.info("%s", " ".join(f"{k} {v:.4g}" for k, v in record.items()))
-            if config.patience and processes is None and run.stale(config.patience):
-                break
-    draw_curves(out)
-    weights = out / "weights"
-    return TrainReport(weights, run.step, run.best_step, run.best_score, time.monotonic() - started, parameters)
+            tell("%s", " ".join(f"{k} {v:.4g}" for k, v in record.items()))
+        if config.patience and said_by_first(processes, rank == 0 and run.stale(config.patience)):
+            tell("no better for %d evaluations: stopped at step %d", config.patience, step + 1)
+            break
+    if rank == 0:
+        draw_curves(out)
+    seconds = time.monotonic() - started
+    return TrainReport(out / "weights", run.step, run.best_step, run.best_score, seconds, parameters, rank)
 
 
 def use_half_precision(device: Device, config: TrainConfig) -> bool:
@@ -165,6 +169,11 @@ def follow(slow: TextMotionModel, model: TextMotionModel, momentum: float) -> No
         target.lerp_(value, 1 - momentum)
 
 
+def _queue(config: TrainConfig) -> Queue:
+    parts = len(config.model.parts)
+    return Queue(config.queue, config.model.dim, parts, VIEWS if parts else 0, config.model.text_dim)
+
+
 def _decay_groups(model: TextMotionModel, weight_decay: float) -> list[dict[str, Any]]:
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
@@ -176,13 +185,7 @@ def _decay_groups(model: TextMotionModel, weight_decay: float) -> list[dict[str,
 
 def read_clips(config: TrainConfig, split: str) -> list[Clip]:
     """Clips of one split of all data folders, without the excluded sources."""
-    from motion.files import open_source
-
-    clips: list[Clip] = []
-    for folder in config.data:
-        for take in open_source(Path(folder), split=split):
-            clips.extend(take.read())
-    return [clip for clip in clips if clip.source.dataset not in config.exclude_sources]
+    return [c for c in captioned_clips(config.data, split) if c.source.dataset not in config.exclude_sources]
 
 
 def training_clips(config: TrainConfig) -> tuple[list[Clip], list[Clip]]:
@@ -200,15 +203,3 @@ def training_clips(config: TrainConfig) -> tuple[list[Clip], list[Clip]]:
         return not set(clip.labels.get("class_id", "").split("_then_")) & set(config.exclude_classes)
 
     return list(filter(trained, train)), list(filter(trained, held_out))
-
-
-def _write_run(config: TrainConfig, out: Path) -> None:
-    path, text = out / "run.json", json.dumps(asdict(config), indent=2, sort_keys=True) + "\n"
-    if path.is_file() and (out / "checkpoint.json").is_file():
-        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
-        changed = sorted(k for k in now if k not in ("device", "eval_every") and before.get(k) != now[k])
-        if changed:
-            raise EncoderError(
-                f"{out} holds a run with other settings ({', '.join(changed)}); resume it unchanged or use another --out"
-            )
-    write_atomically(path, text)

@@ -80,8 +80,10 @@ def retriever(
             move(", ".join(f"{key} {value:.3f}" for key, value in scalars.items()), step, total)
 
         report = train_retriever(settings, progress=show)
+    if report.rank:
+        return
     if as_json:
-        write_json({key: str(value) if isinstance(value, Path) else value for key, value in vars(report).items()})
+        write_json({k: str(v) if isinstance(v, Path) else v for k, v in vars(report).items() if k != "rank"})
     else:
         write_line(
             f"{report.weights}: best at step {report.best_step} of {report.steps}, validation {report.best_score:.3f}, "

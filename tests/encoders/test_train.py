@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from encoders.part_momentum import data as data_module
 from encoders.part_momentum import train as train_module
 from encoders.part_momentum.config import TrainConfig
 from encoders.part_momentum.model import TextMotionModel
-from encoders.part_momentum.step import backward, embed_in_pieces
+from encoders.part_momentum.step import Pieces, backward
 from encoders.part_momentum.train import train_retriever
 from encoders.part_momentum.validation import mean_average_precision
 from encoders.wordings import HELD_OUT_WORDINGS, read_wordings
@@ -43,6 +45,10 @@ class WordTower:
 
 @pytest.fixture(autouse=True)
 def small_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink_the_world(monkeypatch)
+
+
+def shrink_the_world(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = synthesise(60, seed=5)
 
     def read(config: TrainConfig, split: str) -> list[Clip]:
@@ -133,19 +139,73 @@ def test_a_batch_in_pieces_has_the_gradients_of_the_whole_batch(tmp_path: Path) 
 
 def test_the_second_pass_over_a_piece_drops_what_the_first_dropped() -> None:
     model, batch = model_and_batch(0.3)
-    motion, finish = embed_in_pieces(model, batch, 5, lambda: torch.autocast("cpu", enabled=False))
     seen: list[torch.Tensor] = []
     model.motion.register_forward_hook(lambda _, __, out: seen.append(out.whole.detach()))
+    pieces = Pieces(batch, 5, lambda: torch.autocast("cpu", enabled=False))
+    motion = pieces.embed(model)
     for leaf in vars(motion).values():
-        leaf.grad = torch.ones_like(leaf)
-    finish()
-    torch.testing.assert_close(torch.cat(seen), motion.whole.detach())
+        leaf.requires_grad_().grad = torch.ones_like(leaf)
+    pieces.backward(model, motion)
+    assert len(seen) == 6
+    torch.testing.assert_close(torch.cat(seen[3:]), torch.cat(seen[:3]))
+    assert not torch.equal(pieces.embed(model).whole, Pieces(batch, 5, torch.inference_mode).embed(model).whole)
 
 
-def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
+def test_a_run_is_not_resumed_with_other_settings_or_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_retriever(config(tmp_path, steps=2))
     with pytest.raises(EncoderError, match="lr"):
         train_retriever(config(tmp_path, steps=2, lr=1e-5))
+    monkeypatch.setattr(train_module, "read_clips", lambda config, split: synthesise(12, seed=6))
+    with pytest.raises(EncoderError, match="other clips"):
+        train_retriever(config(tmp_path, steps=2))
+    (tmp_path / "run.json").write_text('{"a"')
+    with pytest.raises(EncoderError, match=r"run.json cannot be read .* give another --out"):
+        train_retriever(config(tmp_path, steps=2))
+
+
+def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_module.Validation, "score", lambda *_: {"score": 0.5})
+    settings = config(tmp_path, steps=40, patience=2)
+    assert train_retriever(settings).steps == 6  # the first of three evaluations was the best
+    steps: list[int] = []
+    assert train_retriever(settings, progress=lambda step, *_: steps.append(step)).best_step == 2
+    assert not steps
+
+
+def train_as_one_of_two(rank: int, port: int, settings: TrainConfig) -> None:
+    """What each of two processes does that a launcher starts."""
+    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_the_world(patch)
+        train_retriever(settings)
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    model = replace(TINY, dropout=0.2, part_dropout=0.3)
+    settings = {"model": model, "pieces": 3, "batch": 13, "patience": 9}
+    alone = train_retriever(config(tmp_path / "alone", **settings))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(train_as_one_of_two, (port, config(tmp_path / "two", **settings)), nprocs=2)
+    one, two = (
+        [json.loads(line) for line in (tmp_path / run / "history.jsonl").read_text().splitlines()]
+        for run in ("alone", "two")
+    )
+    assert len(one) == len(two) == 2
+    for here, there in zip(one, two, strict=True):
+        assert there == pytest.approx(here, rel=1e-5)
+    weights, others = (load_file(tmp_path / run / "checkpoint.safetensors") for run in ("alone", "two"))
+    assert weights.keys() == others.keys()
+    for (
+        key,
+        value,
+    ) in weights.items():  # where a gradient is zero Adam makes steps of its rounding: the mean, not the largest
+        assert np.abs(others[key].astype(np.float64) - value).mean() < 1e-4, key
+    assert alone.steps == 4
 
 
 def test_weights_load_strictly_and_keep_their_fingerprint(tmp_path: Path) -> None:

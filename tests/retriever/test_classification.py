@@ -122,6 +122,8 @@ def test_ten_thousand_labels_are_only_many() -> None:
         (["a"], "two or more"),
         (["a", ""], "label 2 of 2 is empty"),
         (["a", "b", "a"], "'a' is given twice"),
+        (["walk", "run", "Walk"], "'Walk' is given twice, as label 1 and 3"),
+        (["walk|run", "run"], "'run' is given twice, as label 1 and 2"),
     ],
 )
 def test_labels_that_cannot_be_compared(labels: list[str], says: str) -> None:

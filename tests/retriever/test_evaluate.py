@@ -96,3 +96,8 @@ def test_paraphrases_cover_the_classes_and_are_in_no_training_text(shared_data: 
     for name, sentence in pairs:
         assert all(side in sentence for side in ("left", "right") if side in name.split("_"))
     assert np.mean([len(sentence.split()) for _, sentence in pairs]) > 4
+
+
+def test_an_untrained_class_that_the_split_lacks_is_an_error(shared_data: Path) -> None:
+    with pytest.raises(EvaluationError, match="is of the untrained class 'fly'; name class_ids it has"):
+        evaluate_retrieval(shared_data / "actions" / "cmu-asf", encoder=FakeEncoder(), untrained=["fly"])
