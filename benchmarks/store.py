@@ -108,7 +108,7 @@ def run(name: str, folder: Path, python: str, limit: float, *, build_only: bool)
         if not ended:
             shutil.rmtree(own, ignore_errors=True)
             own.mkdir()
-            figures["stopped"] = f"not built in {limit:g} s"
+            figures["stopped"] = f"not built in {limit:g} s, {figures.get('rows_built', 0):,} rows by then"
             unfinished.write_text(json.dumps(figures))
     if not build_only and not {"stopped", "missing", "failed"} & set(figures):
         answers, ended = _process(name, folder, python, limit, [])

@@ -1,5 +1,6 @@
 """The stores that Remora's is held against, each with the calls of :mod:`benchmarks.store_systems`: build, open, query, and
-where it has them batch, upsert, delete. Nothing is imported before it is used: each lives in an environment of peers.
+where it has them batch, upsert, delete. Nothing is imported before it is used: each lives in an environment of peers. Builds
+that may take long tell how many rows they have by calling ``told``.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Usearch:
         for start in range(0, len(vectors), 50_000):
             piece = np.ascontiguousarray(vectors[start : start + 50_000])
             index.add(np.arange(start, start + len(piece)), piece, threads=os.cpu_count() or 1)
+            self.told(start + len(piece))
         index.save(str(self.path))
 
     def open(self) -> None:
@@ -108,6 +110,7 @@ class Lance:
         for start in range(50_000, len(vectors), 50_000):
             part = slice(start, start + 50_000)
             table.add(self._table(rows[part], vectors[part], buckets[part]))
+            self.told(min(part.stop, len(rows)))
         if self.indexed:
             parts = max(16, int(len(vectors) ** 0.5) // 2)
             table.create_index(metric="dot", index_type="IVF_PQ", num_partitions=parts, num_sub_vectors=128)
@@ -153,6 +156,7 @@ class Chroma:
                 vectors[start : start + 5000],
                 buckets[start : start + 5000],
             )
+            self.told(min(start + 5000, len(vectors)))
 
     def _put(self, numbers: Any, vectors: Any, buckets: Any) -> None:
         metadata = [{"bucket": int(bucket)} for bucket in buckets]
@@ -186,8 +190,13 @@ class Qdrant:
         client.create_collection(
             "t", vectors_config=models.VectorParams(size=vectors.shape[1], distance=models.Distance.DOT)
         )
-        payload = [{"bucket": int(bucket)} for bucket in buckets]
-        client.upload_collection("t", vectors=np.asarray(vectors), payload=payload, ids=list(range(len(vectors))))
+        for start in range(0, len(vectors), 1000):
+            numbers = range(start, min(start + 1000, len(vectors)))
+            payload = [{"bucket": int(buckets[n])} for n in numbers]
+            client.upload_collection(
+                "t", vectors=np.asarray(vectors[start : numbers.stop]), payload=payload, ids=numbers
+            )
+            self.told(numbers.stop)
         client.close()
 
     def open(self) -> None:
@@ -239,6 +248,7 @@ class Milvus:
         for start in range(0, len(vectors), 2000):
             numbers = range(start, min(start + 2000, len(vectors)))
             client.insert("t", [{"id": n, "bucket": int(buckets[n]), "vector": vectors[n]} for n in numbers])
+            self.told(numbers.stop)
         client.flush("t")  # else every search goes through the rows one by one
         client.close()
 

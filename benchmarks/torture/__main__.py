@@ -22,6 +22,7 @@ from typing import Any
 import numpy
 import pyarrow
 
+from benchmarks.store import setting, versions
 from benchmarks.torture import boundaries, crowd, media, peers, power
 from benchmarks.torture.crowd import Outcome
 
@@ -87,9 +88,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, help="write the tables into this document")
     given = parser.parse_args(argv)
     kept = json.loads(given.json.read_text()) if given.json and given.json.exists() else {"rows": {}}
-    versions = f"Python {platform.python_version()}, numpy {numpy.__version__}, pyarrow {pyarrow.__version__}"
+    own, of_peers = setting(), versions(given.peers_python)
     kept["setting"] = (
-        f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, {versions}, seed {given.seed}"
+        f"{own['date']}, {platform.system()} {own['machine']}, commit {own['commit']}, Python {own['python']}, "
+        f"numpy {numpy.__version__}, pyarrow {pyarrow.__version__}, seed {given.seed}, peers {of_peers}"
     )
     for name in [*given.parts, *(f"peer {kind}" for kind in given.peers)]:
         if name in PARTS:
