@@ -104,38 +104,38 @@ def run(name: str, folder: Path, python: str, limit: float, *, build_only: bool)
     if unfinished.exists():
         return dict(json.loads(unfinished.read_text()))
     if not (own / "built.json").exists():
-        figures, ended = _process(name, folder, python, limit, ["--build-only"])
-        if not ended:
+        figures, end = _process(name, folder, python, limit, ["--build-only"])
+        if end:
             shutil.rmtree(own, ignore_errors=True)
             own.mkdir()
-            figures["stopped"] = f"not built in {limit:g} s, {figures.get('rows_built', 0):,} rows by then"
+            figures["stopped"] = f"not built ({end}), {figures.get('rows_built', 0):,} rows by then"
             unfinished.write_text(json.dumps(figures))
     if not build_only and not {"stopped", "missing", "failed"} & set(figures):
-        answers, ended = _process(name, folder, python, limit, [])
-        figures |= answers | ({} if ended else {"stopped": f"not measured to the end in {limit:g} s"})
+        answers, end = _process(name, folder, python, limit, [])
+        figures |= answers | ({"stopped": f"not measured to the end ({end})"} if end else {})
     return {**figures, "seconds": round(time.perf_counter() - begin, 1)}
 
 
-def _process(name: str, folder: Path, python: str, limit: float, options: Sequence[str]) -> tuple[dict[str, Any], bool]:
-    """What a system's own process said, and whether it came to its end within ``limit`` seconds."""
+def _process(name: str, folder: Path, python: str, limit: float, options: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """What a system's own process said, and what ended it: nothing, the ``limit`` of seconds, or a signal."""
     program = str(HERE / "store_systems.py")
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "HF_HUB_OFFLINE": "1"}
-    ended = True
+    end = ""
     with tempfile.TemporaryFile("w+") as out:
         with subprocess.Popen(
             [python, program, name, str(folder), *options], stdout=out, stderr=subprocess.DEVNULL, env=environment
         ) as process:
             try:
-                process.wait(limit)
+                end = f"signal {-code}" if (code := process.wait(limit)) < 0 else ""
             except subprocess.TimeoutExpired:
                 process.kill()
-                ended = False
+                end = f"{limit:g} s"
         out.seek(0)
         figures: dict[str, Any] = {}
         for line in out:
             if line.startswith("{"):
                 figures |= json.loads(line)
-    return figures, ended
+    return figures, end
 
 
 def setting() -> dict[str, Any]:

@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from db import ids
 from db import manifest as manifests
 from db.errors import ConflictError, CorruptionError
 from db.files import Files
-from db.manifest import Manifest, SegmentEntry
+from db.manifest import Manifest
 from db.marks import change_indexes
 from db.verify import check_version, damaged_indexes, damaged_manifests, without_ids
 from db.versions import Versions
@@ -86,21 +87,25 @@ def repair(library: Versions, *, rollback: bool = False) -> RepairReport:
     if bad:
         version = change_indexes(library, (), [index.name for index in bad]).version
         moved += _quarantine(library, [f"indexes/{index.id}" for index in bad])
-    lacking = without_ids(library.files, library.store, library.snapshot().manifest)
-    for entry in lacking:
-        moved += _renew_ids(library, entry)
-    renewed = tuple(library.store.path(entry, ids.FILE) for entry in lacking)
     dropped = tuple(index.name for index in bad)
-    return RepairReport(tuple(problems), good.version, lost, version, tuple(moved), dropped, renewed)
+    renewed, aside = _renew_ids(library)
+    return RepairReport(tuple(problems), good.version, lost, version, (*moved, *aside), dropped, tuple(renewed))
 
 
-def _renew_ids(library: Versions, entry: SegmentEntry) -> list[str]:
-    """Write the index of a segment's ids from its rows, the same bytes as at first; what is there of it is moved aside."""
-    name = library.store.path(entry, ids.FILE)
-    moved = _quarantine(library, [name])
-    library.files.put_exclusive(name, ids.IdIndex.of(library.store.clip_ids(entry).tolist()).pack())
-    library.files.sync_folder(f"segments/{entry.id}")
-    return moved
+def _renew_ids(library: Versions) -> tuple[list[str], list[str]]:
+    """Write indexes of ids from the rows, the same bytes as at first; their names, and those of what was moved aside."""
+    versions = [library.manifest(number) for number in manifests.list_versions(library.files)]
+    segments = {entry.id: entry for manifest in versions for entry in manifest.segments}
+    renewed, moved = [], []
+    for entry in without_ids(library.files, library.store, segments.values()):
+        with suppress(CorruptionError):  # the rows of an old version, which its own line names
+            data = ids.IdIndex.of(library.store.clip_ids(entry).tolist()).pack()
+            name = library.store.path(entry, ids.FILE)
+            moved += _quarantine(library, [name])
+            library.files.put_exclusive(name, data)
+            library.files.sync_folder(f"segments/{entry.id}")
+            renewed.append(name)
+    return renewed, moved
 
 
 def _go_back(library: Versions, good: Manifest, version: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,6 @@ def verify(files: Files, store: SegmentStore, library: str, *, all_versions: boo
     newest, _ = manifests.read_newest(files, library)
     problems = [f"{name}: {what}" for name, what in damaged_manifests(files, library).items()]
     derived = [f"index {index.name} is damaged or missing" for index in damaged_indexes(files, newest)]
-    derived += [f"{store.path(entry, ids.FILE)} is damaged or missing" for entry in without_ids(files, store, newest)]
     checked: dict[str, FileEntry] = {**newest.derived()}
     done: set[str] = set()
     for number in reversed(manifests.list_versions(files)) if all_versions else [newest.version]:
@@ -57,8 +57,10 @@ def verify(files: Files, store: SegmentStore, library: str, *, all_versions: boo
             continue  # named already
         found = check_version(files, store, manifest, done)
         problems += found if number == newest.version else [f"version {number}: {problem}" for problem in found]
+        new = [entry for entry in manifest.segments if store.path(entry, ids.FILE) not in done]
+        derived += [f"{store.path(entry, ids.FILE)} is damaged or missing" for entry in without_ids(files, store, new)]
         checked |= manifest.truth()
-        done |= set(manifest.truth())
+        done |= {*manifest.truth(), *(store.path(entry, ids.FILE) for entry in new)}
     return VerifyReport(
         newest.version, tuple(problems), len(checked), sum(entry.bytes for entry in checked.values()), tuple(derived)
     )
@@ -80,9 +82,9 @@ def damaged_indexes(files: Files, manifest: Manifest) -> list[IndexEntry]:
     return [i for i in manifest.indexes if any(_check_file(files, i.path(file.name), file) for file in i.files)]
 
 
-def without_ids(files: Files, store: SegmentStore, manifest: Manifest) -> list[SegmentEntry]:
-    """Segments of a version whose index of ids is missing or does not fit its hash."""
-    listed = [(entry, file) for entry in manifest.segments for file in entry.files if file.name == ids.FILE]
+def without_ids(files: Files, store: SegmentStore, segments: Iterable[SegmentEntry]) -> list[SegmentEntry]:
+    """Those of ``segments`` whose index of ids is missing or does not fit its hash."""
+    listed = [(entry, file) for entry in segments for file in entry.files if file.name == ids.FILE]
     return [entry for entry, file in listed if _check_file(files, store.path(entry, ids.FILE), file)]
 
 
