@@ -366,6 +366,16 @@ class Files:
                     found += os.lstat(os.path.join(folder, name)).st_size
         return found
 
+    def delete(self, name: str) -> None:
+        """Delete a file that names others; WriteError when it stays, for then what it names must stay too."""
+        path = self.path(name)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self.failed("delete", path, error) from error
+
     def remove(self, name: str) -> None:
         """Delete a file; it is no error when it is gone or cannot be deleted (it is not referenced by anything)."""
         try:

@@ -60,6 +60,7 @@ def vacuum(
     Raises:
         RequestError: a number is out of range.  CorruptionError: what a version that stays needs is not known.
         FormatError: the library has features that a writer must know and this one does not.
+        WriteError: a manifest cannot be deleted; it stays, and so do all files.
     """
     if keep < 1 or not older_than_s >= 0 or not grace_s >= 0:
         raise RequestError(f"keep is {keep}, ages are {older_than_s} and {grace_s} s; keep at least 1, ages from 0")
@@ -85,11 +86,11 @@ def vacuum(
         size = sum(_size(files, name) for name in going + pieces)
         if not dry_run:
             for name in going:
-                files.remove(name)
+                files.delete(name)
             files.sync_folder("manifests")
             for name in pieces:
                 files.remove(name)
-            for name in orphans:
+            for name in filter(files.is_folder, orphans):
                 files.remove_folder(name)
     return VacuumReport(tuple(sorted(doomed)), tuple(busy), len(pieces), size, dry_run)
 
