@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.store_peers import INSTALL, SHARES, K
-from benchmarks.store_systems import SYSTEMS
+from benchmarks.store_systems import PATIENCE_S, SYSTEMS
 
 DIM = 512
 SEED = 20240607
@@ -230,7 +230,11 @@ def _least(row: Mapping[str, Any]) -> float:
 
 
 def _note(row: Mapping[str, Any]) -> str:
-    return "; ".join(str(row[key]) for key in ("index", "missing", "failed", "stopped") if row.get(key))
+    said = [str(row[key]) for key in ("index", "missing", "failed", "stopped") if row.get(key)]
+    asked = row.get("asked", QUESTIONS)
+    return "; ".join(
+        said + ([f"{asked} of {QUESTIONS} questions were asked, for {PATIENCE_S} s"] if asked < QUESTIONS else [])
+    )
 
 
 def _cell(row: Mapping[str, Any], key: str, form: str) -> str:
@@ -253,7 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--systems", nargs="*", default=list(SYSTEMS), metavar="NAME", help=", ".join(SYSTEMS))
     parser.add_argument("--peers-python", default=sys.executable, metavar="FILE", help="interpreter that has the peers")
     parser.add_argument(
-        "--limit", type=float, default=600, help="seconds a system may take to build, and again to answer"
+        "--limit", type=float, default=1200, help="seconds a system may take to build, and again to answer"
     )
     parser.add_argument("--work", type=Path, metavar="DIR", help="where the data lies between runs")
     parser.add_argument("--build-only", action="store_true", help="build into --work, measure in a later run")
