@@ -82,6 +82,11 @@ def lexical_features(texts: Sequence[str]) -> NDArray[np.float32]:
 _THEN = re.compile(r"[,;]?\s+(?:and\s+)?then\s+", re.IGNORECASE)
 
 
+def events_of(text: str) -> list[str]:
+    """The events of a sentence in their order: what stands between its "then"s."""
+    return [clause for clause in _THEN.split(text) if clause.strip()] or [text]
+
+
 def sentence_inputs(
     texts: Sequence[str], encode: Callable[[Sequence[str]], NDArray[np.float32]]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -90,7 +95,7 @@ def sentence_inputs(
     Mean pooling blurs the order of events, so a sentence that says "then" brings the vector of its last clause minus that of
     its first; it changes sign when the events change places, and is zero for every other sentence.
     """
-    clauses = [_THEN.split(text) for text in texts]
+    clauses = [events_of(text) for text in texts]
     several = [row for row, found in enumerate(clauses) if len(found) > 1]
     ends = [clauses[row][end] for row in several for end in (-1, 0)]
     vectors = encode([*texts, *ends])

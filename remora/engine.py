@@ -158,7 +158,7 @@ class Engine:
 
         ``like`` and ``unlike`` are clips of the library the question is moved towards and away from (``like`` alone
         is a question, too); ``mirror`` "only" asks for the mirror image, "also" for either side; ``score`` is one of
-        :data:`retriever.SCORES`; those that look closer do it among the ``rerank`` best by the whole body (1,000).
+        :data:`retriever.SCORES`; those that look closer do it among the ``rerank`` best by the whole body (1,000, events 100).
 
         Raises:
             RemoraError: neither text, motion, clip_id nor ``like`` is given, or both a motion and a clip.

@@ -11,7 +11,19 @@ from retriever.localize import Moment, Moments, Windows, embed_windows, localize
 from retriever.pair_protocols import PairRow
 from retriever.query import Query, rocchio
 from retriever.questions import Row
-from retriever.scores import SCORES, Hybrid, MaxSim, Parts, Score, Tokens, Whole, late_interaction, max_sim, score_named
+from retriever.scores import (
+    SCORES,
+    Events,
+    Hybrid,
+    MaxSim,
+    Parts,
+    Score,
+    Tokens,
+    Whole,
+    late_interaction,
+    max_sim,
+    score_named,
+)
 from retriever.search import CaptionHit, CaptionHits, Hit, Hits, describe, search, search_batch
 
 __all__ = [
@@ -25,6 +37,7 @@ __all__ = [
     "ClassificationReport",
     "Evaluation",
     "EvaluationError",
+    "Events",
     "Hit",
     "Hits",
     "Hybrid",

@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import DualEncoder, TextTowerError
-from encoders.text import load_text_tower
+from encoders.text import events_of, load_text_tower
 from motion import Clip
 from motion.synth import swap_order
 from retriever.errors import EvaluationError
+from retriever.events import WEIGHT, embed_stretches, event_scores, joined_both_ways
 from retriever.minimal_pairs import minimal_pairs, swap_sides_of_one, synthetic_clips
 from retriever.pair_protocols import LARGEST, PROTOCOLS, PairRow, pair_rows
 from retriever.pairs import PairedSplit, plain, read_split
 from retriever.protocols import KS
-from retriever.questions import Gallery, Row, pair_questions, questions
+from retriever.questions import EVENT_METRICS, Gallery, Question, Row, pair_questions, questions
 
 EMBED_AT_ONCE = 256
 KINECT = "kinect"
@@ -121,6 +122,7 @@ def evaluate_retrieval(
         embedded = [_Embedded(m, gallery, progress, label) for m, label in zip(models, labels, strict=False)]
         rows = [row for question in questions(gallery, untrained) for row in question.rows(embedded)]
         rows += _synthetic_rows(models)
+        rows += _event_rows(models, clips)
     wanted = [name for name in PROTOCOLS if name in chosen]
     if wanted:
         try:
@@ -209,3 +211,44 @@ def _synthetic_rows(models: Sequence[DualEncoder]) -> list[Row]:
     asked = {"left or right, synthetic": swap_sides_of_one, "order of two events, synthetic": swap_order}
     pairs = {name: minimal_pairs(said, exchange) for name, exchange in asked.items()}
     return [row for name, found in pairs.items() for q in pair_questions(name, found) for row in q.rows(embedded)]
+
+
+class _ByEvents:
+    """A model's scores of sentences of two events, each event by its stretch of a clip as well (:mod:`retriever.events`)."""
+
+    def __init__(self, model: DualEncoder, whole: _Embedded, clips: Sequence[Clip]) -> None:
+        self._model, self._whole = model, whole
+        self._stretches = embed_stretches(model, clips, 2)
+
+    def scores(self, sentences: tuple[str, ...]) -> NDArray[np.float32]:
+        """What ``remora search --score events`` orders by, [Q, N]."""
+        told = [event for sentence in sentences for event in events_of(sentence)]
+        vectors = self._model.encode_text(told).whole.reshape(len(sentences), 2, -1)
+        fits = np.stack([event_scores(events, self._stretches) for events in vectors])
+        return np.asarray((self._whole.scores(sentences) + WEIGHT * fits) / (1 + WEIGHT), np.float32)
+
+
+def _event_rows(models: Sequence[DualEncoder], clips: Sequence[Clip]) -> list[Row]:
+    """Sentences of two events: the order of synthetic ones by their stretches, and real clips joined both ways round."""
+    synthetic = [
+        clip for clip in synthetic_clips() if swap_order(clip.labels["class_text"]) != clip.labels["class_text"]
+    ]
+    joined = joined_both_ways(clips)
+    rows: list[Row] = []
+    for made in (synthetic, joined):
+        if not made:
+            continue
+        gallery = Gallery(made, set(), set())
+        whole = [_Embedded(model, gallery, None, "") for model in models]
+        events = [_ByEvents(model, seen, made) for model, seen in zip(models, whole, strict=True)]
+        said = [clip.labels["class_text"] for clip in made]
+        if made is synthetic:
+            asked = pair_questions("order of two events, synthetic, by events", minimal_pairs(said, swap_order))
+            rows += [row for question in asked for row in question.rows(events)]
+            continue
+        asked_of = tuple(dict.fromkeys(said))
+        relevant = np.array([[text == other for other in said] for text in asked_of])
+        for name, scoring in (("two events, joined clips", whole), ("two events, joined clips, by events", events)):
+            question = Question(name, asked_of, relevant, np.ones(len(said), bool), EVENT_METRICS)
+            rows += question.rows(scoring)
+    return rows

@@ -193,7 +193,11 @@ def batch_ranks(scores: Matrix, batches: NDArray[np.int64]) -> Values:
 
 
 def dissimilar(similarity: Matrix, count: int) -> NDArray[np.int64]:
-    """``count`` rows, in order, chosen one after the other so that the next is least like those chosen [N, N]."""
+    """``count`` rows, in order, chosen one after the other so that the next is least like those chosen [N, N].
+
+    Of rows that are as unlike to four places the first is chosen: equal captions must not be told apart by rounding.
+    """
+    similarity = np.round(similarity.astype(np.float64), 4)
     chosen = [int(similarity.mean(axis=1).argmin())]
     nearest = similarity[chosen[0]].copy()
     while len(chosen) < min(count, len(similarity)):

@@ -165,6 +165,7 @@ def _top(k: int) -> Metric:
 MEAN_AP = Metric(values=protocols.average_precision, chance=protocols.chance_average_precision)
 MEDIAN_RANK = Metric(values=protocols.first_ranks, aggregate=lambda ranks: float(np.median(ranks)))
 CLASS_METRICS = {"mAP": MEAN_AP, "R@1": _recall(1), "R@10": _recall(10)}
+EVENT_METRICS = {"mAP": MEAN_AP, "R@1": _recall(1)}
 TOP_METRICS = {"top-1": _top(1), "top-5": _top(5)}
 CAPTION_METRICS = {"R@1": _recall(1), "R@5": _recall(5), "R@10": _recall(10), "MedR": MEDIAN_RANK}
 

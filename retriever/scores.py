@@ -9,6 +9,7 @@ it.
 - ``Tokens``: the same with the words of the question and the parts of the clip at every moment; the frames of the best clips
   are embedded anew, nothing is stored for it. Measured in ``notebooks/LOG.md``: with weights that were not trained for it, it
   costs much and gives nothing, so nothing uses it unless it is asked for.
+- ``Events``: a sentence of several events by the stretches of a clip (:mod:`retriever.events`); frames are embedded anew too.
 - ``Hybrid``: captions by words (BM25) and motion by vector, merged by rank (Cormack et al., "Reciprocal rank fusion",
   2009): the sum of 1 / (60 + rank). For names and rare words, which vectors blur.
 """
@@ -24,14 +25,18 @@ from numpy.typing import NDArray
 
 from db import Filter, Snapshot
 from encoders import DualEncoder, TokenEncoder
+from encoders.text import events_of
 from motion import Clip
 from retriever.errors import QueryError
+from retriever.events import MOST_EVENTS, embed_stretches, event_scores
+from retriever.events import WEIGHT as EVENTS_WEIGHT
 from retriever.query import WHOLE, QueryVectors, check_weights
 
 RANK_OFFSET = 60
 DEEP = 10  # times as many clips as wanted are ranked before two rankings are merged
 LEAST_DEPTH = 100
 RERANK = 1000
+EVENTS_RERANK = 100  # a second or so of embedding stretches
 TOKEN_WEIGHT = 0.2  # of late interaction, beside the cosine of the whole bodies
 AT_ONCE = 256  # clips
 
@@ -157,6 +162,40 @@ class Tokens:
         return Found([ids[at] for at in order], [float(scores[at]) for at in order], plan)
 
 
+@dataclass(frozen=True)
+class Events:
+    """Every event of a sentence by its stretch of the clip, among the ``rerank`` clips whose whole bodies fit best."""
+
+    reader: Reader
+    rerank: int = EVENTS_RERANK
+
+    def check(self, parts: tuple[str, ...], text: str | None) -> None:
+        """A sentence of two to eight events."""
+        count = 0 if text is None else len(events_of(text))
+        if not 2 <= count <= MOST_EVENTS:
+            raise QueryError(
+                f"the score 'events' needs a sentence of 2 to {MOST_EVENTS} events, not {count}; "
+                'put "then" between them: "a person walks, then sits down"'
+            )
+        _check_rerank(self.rerank)
+
+    def find(self, snapshot: Snapshot, asked: QueryVectors, k: int, where: str | Filter | None) -> Found:
+        """The whole bodies first, then the events of the best."""
+        encoder = self.reader.encoder
+        first = snapshot.search("motion/whole", asked.of(WHOLE), max(self.rerank, k), where=where)
+        ids = first.ids[0]
+        told = events_of(asked.text)
+        events = encoder.encode_text(told).whole
+        fits: list[float] = []
+        for start in range(0, len(ids), AT_ONCE):
+            clips = [self.reader.clip(name) for name in ids[start : start + AT_ONCE]]
+            fits += event_scores(events, embed_stretches(encoder, clips, len(told))).tolist()
+        scores = (first.scores[0] + EVENTS_WEIGHT * np.array(fits, np.float32)) / (1 + EVENTS_WEIGHT)
+        order = sorted(range(len(ids)), key=lambda at: (-scores[at], ids[at]))[:k]
+        plan = {**first.plan, "score": "events", "reranked": len(ids)}
+        return Found([ids[at] for at in order], [float(scores[at]) for at in order], plan)
+
+
 def late_interaction(words: NDArray[np.float32], moments: NDArray[np.float32]) -> float:
     """Mean over words [n, D] of the best cosine with any part at any moment [N, P, D]; 0 where there is nothing to compare."""
     if not words.size or not moments.size:
@@ -209,8 +248,8 @@ class Hybrid:
         return Found(best, [fused[name] for name in best], plan)
 
 
-SCORES = ("whole", "maxsim", "tokens", "hybrid")
-RERANKING = ("maxsim", "tokens")
+SCORES = ("whole", "events", "maxsim", "tokens", "hybrid")
+RERANKING = ("events", "maxsim", "tokens")
 
 
 def score_named(name: str, weights: Mapping[str, float], *, rerank: int | None = None, reader: Reader) -> Score:
@@ -222,11 +261,13 @@ def score_named(name: str, weights: Mapping[str, float], *, rerank: int | None =
     if name not in SCORES:
         raise QueryError(f"no score {name!r}; there are {', '.join(SCORES)}")
     if rerank is not None and name not in RERANKING:
-        raise QueryError(f"the score {name!r} re-ranks nothing; {' and '.join(RERANKING)} do")
+        raise QueryError(f"the score {name!r} re-ranks nothing; {', '.join(RERANKING)} do")
     if name == "whole":
         return Parts(dict(weights)) if weights else Whole()
     if weights:
         raise QueryError(f"the score {name!r} takes no body parts or weights; leave them out, or the score")
+    if name == "events":
+        return Events(reader) if rerank is None else Events(reader, rerank)
     depth = RERANK if rerank is None else rerank
     if name == "maxsim":
         return MaxSim(depth)

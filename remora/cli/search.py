@@ -57,12 +57,15 @@ def search(
         typer.Option(
             "--score",
             metavar="WAY",
-            help="whole, maxsim (any part with any), tokens (words with moments; slow), or hybrid (captions' words too).",
+            help='whole, events ("walks, then sits": each by its stretch), maxsim (any part with any), tokens (words with '
+            "moments; slow), or hybrid (captions' words too).",
         ),
     ] = "whole",
     rerank: Annotated[
         int | None,
-        typer.Option("--rerank", metavar="N", help="How many of the best maxsim and tokens look at; default 1000."),
+        typer.Option(
+            "--rerank", metavar="N", help="How many of the best are looked at closely; default 1000, events 100."
+        ),
     ] = None,
     batch: Annotated[
         Path | None, typer.Option("--batch", metavar="FILE", help="Ask every line of a text file; - reads from stdin.")
@@ -124,9 +127,17 @@ def search(
             unlike=unlike or (), mirror=_side(mirror), score=score, words=words, rerank=rerank,
         )  # fmt: skip
     write_json(hits.to_json()) if as_json else write_hits(hits)
+    if score == "whole" and text is not None and not (parsed or part or as_json) and _tells_several(text):
+        say("note: several events; --score events looks at their order too")
     if save_strip is not None:
         draw_hits(engine, hits, save_strip)
         say(f"drawn: {save_strip}")
+
+
+def _tells_several(text: str) -> bool:
+    from encoders.text import events_of
+
+    return len(events_of(text)) > 1
 
 
 def _batch(engine: Engine, file: Path, count: int, where: str | None, *, as_json: bool) -> None:

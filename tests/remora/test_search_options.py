@@ -29,6 +29,9 @@ def test_more_like_these_and_unlike_those(remora: Remora, library: Path) -> None
 def test_scores_mirrors_and_filters_over_what_joints_do(remora: Remora, library: Path) -> None:
     for way in ("whole", "maxsim", "hybrid"):
         assert hits(remora, library, "salsa dance", "--score", way)[0]["clip_id"] == "takes/salsa dance.npy#0.00-3.00"
+    twice = hits(remora, library, "salsa dance, then salsa dance", "--score", "events", "-k", 50)
+    assert (len(twice), twice[0]["clip_id"]) == (CLIPS, "takes/salsa dance.npy#0.00-3.00")
+    assert "--score events" in remora("search", "kick ball, then walk", "--library", library).err
     both = hits(remora, library, "kick ball", "--mirror", "also", "-k", 50)
     assert len(both) == CLIPS
     clip = both[0]["clip_id"]
@@ -50,7 +53,8 @@ def test_every_line_of_a_file_is_a_question(remora: Remora, library: Path, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--like", "nobody"), "no clip 'nobody'"), (("a", "--score", "best"), "whole, maxsim, tokens, hybrid"),
+        (("--like", "nobody"), "no clip 'nobody'"), (("a", "--score", "best"), "whole, events, maxsim, tokens, hybrid"),
+        (("a walk", "--score", "events"), "2 to 8 events"),
         (("a", "--mirror", "left"), "neither only nor also"), (("a", "--score", "hybrid", "--part", "root"), "no body parts"),
         (("--unlike", "x"), "a text, a motion, or a clip"), (("a", "--where", "sped > 1"), "did you mean 'speed'"),
         (("a", "--where", "speed > 1; drop table t"), "filter"), (("a", "--where", "caption in (select 1)"), "not allowed"),

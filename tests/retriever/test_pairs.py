@@ -91,6 +91,15 @@ def test_dissimilar_items_are_less_alike_than_any() -> None:
     assert len(dissimilar(vectors @ vectors.T, 500)) == 80
 
 
+def test_rounding_does_not_choose_among_equal_captions() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(56, 32))[rng.integers(56, size=140)]
+    similarity = vectors @ vectors.T / 32
+    for seed in range(5):
+        noise = 1e-7 * np.random.default_rng(seed).normal(size=similarity.shape)
+        np.testing.assert_array_equal(dissimilar(similarity + noise, 100), dissimilar(similarity, 100))
+
+
 # ---- the ceilings of KIT-ML, from its real annotations ---------------------------------------------------------------
 
 

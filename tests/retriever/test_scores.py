@@ -235,7 +235,7 @@ def test_ways_of_scoring_that_do_not_fit_are_refused(library: Library) -> None:
     with pytest.raises(QueryError):
         MaxSim().check((), "a")
     reader = Telling(library)
-    with pytest.raises(QueryError, match="whole, maxsim, tokens, hybrid"):
+    with pytest.raises(QueryError, match="whole, events, maxsim, tokens, hybrid"):
         score_named("best", {}, reader=reader)
     with pytest.raises(QueryError, match="no body parts"):
         score_named("hybrid", {"root": 1.0}, reader=reader)
