@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from encoders.errors import EncoderError, WeightsError
 
@@ -107,7 +107,7 @@ def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.
 def save_atomically(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write tensors so that ``path`` is the old file or the whole new one."""
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata=metadata)
+    partial.write_bytes(save(tensors, metadata=metadata))  # save_file makes files that their owner alone can read
     partial.replace(path)
 
 
