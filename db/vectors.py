@@ -1,8 +1,9 @@
 """All vectors of a space where they lie: the blocks of its segments, mapped files read by FAISS's kernels, nothing
 copied.
 
-- float32 blocks are read in place by one thread, which is as fast as the memory is. Not by BLAS: on two busy cores
-  its threads wait for one another fifty times longer than they work; only many queries at once are a matrix product.
+- float32 blocks are read in place by one thread, which is as fast as the memory is; what may lie in a cache row by row, for
+  there FAISS's kernel is the slower one. Not by a matrix product: on two busy cores the threads of BLAS wait for one another
+  fifty times longer than they work; only many queries at once are one.
 - float16 blocks go into FAISS's half precision index (its codes are the same bytes), piece by piece, since there one core
   is slower than the memory: large scans are shared among cores (db/pool).
 - Neighbouring small blocks are laid together: a call a block costs more than copying a few thousand rows once.
@@ -21,6 +22,7 @@ from db.pool import each
 
 SMALL_ROWS = 4096
 CHUNK_ROWS = 65_536
+CACHE_BYTES = 64 << 20
 PIECE_ROWS = 32_768  # of float16 that a core scans at a time
 
 Block = NDArray[np.floating[Any]]
@@ -118,6 +120,8 @@ class SpaceVectors:
         import faiss
 
         block, first = self.blocks[number], self._starts[number]
+        if not self.half and block.nbytes <= CACHE_BYTES:
+            return self._best_by_rows(number, query, count, keep)
         selector = None
         if keep is not None:
             bits = np.packbits(keep[first : first + len(block)], bitorder="little")
@@ -133,6 +137,19 @@ class SpaceVectors:
                 faiss.swig_ptr(scores), faiss.swig_ptr(rows), selector,
             )  # fmt: skip
         there = rows >= 0
+        return scores[there], rows[there] + first
+
+    def _best_by_rows(
+        self, number: int, query: NDArray[np.float32], count: int, keep: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        block, first = self.blocks[number], self._starts[number]
+        products = np.vecdot(block, query)
+        if keep is not None:
+            products[~keep[first : first + len(block)]] = -np.inf
+        rows = np.argpartition(products, len(block) - count)[len(block) - count :]
+        rows = rows[np.argsort(-products[rows])]
+        scores = products[rows]
+        there = np.isfinite(scores)
         return scores[there], rows[there] + first
 
     @cached_property
