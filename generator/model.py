@@ -117,7 +117,7 @@ class Generator:
         sentences = encode_sentences(self.tower, [p.text for p in prompts])
         off = sampling.guidance.retrieval_scale == 0
         used = [() if off else chosen(p.exemplars, self.retrieval, p.seconds) for p in prompts]
-        read = [self.read_exemplars(found) for found in used]
+        read = self._read(used)
         counts, estimates = self._lengths(prompts, sentences, read)
         conditions = stack(sentences, read, shape=self.tokenizer.exemplar_shape).to(self.device)
         known = torch.full(
@@ -174,6 +174,17 @@ class Generator:
             latents = self.tokenizer.exemplar_latents(tokens)
             rows = np.array([not x.parts or row in x.parts for row in self.tokenizer.config.rows])
             out.append(Exemplar(tokens[..., 0], latents, caption.pooled, x.score, rows))
+        return out
+
+    def _read(self, used: Sequence[Sequence[ExemplarClip]]) -> list[list[Exemplar]]:
+        """The exemplars of every prompt; the same ones, as candidates of one prompt have them, are read once."""
+        known: dict[tuple[object, ...], list[Exemplar]] = {}
+        out = []
+        for found in used:
+            key = tuple((id(x.clip), x.score, x.caption, tuple(x.parts)) for x in found)
+            if key not in known:
+                known[key] = self.read_exemplars(found)
+            out.append(known[key])
         return out
 
     def _lengths(

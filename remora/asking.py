@@ -1,9 +1,11 @@
-"""What an engine is asked with: a sentence that can be embedded, the one motion of a file, vectors that are stored already."""
+"""What an engine is asked with: a sentence that can be embedded, the one motion of a file, how to draw new motion, vectors that
+are stored already.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from remora.errors import RemoraError
 
 if TYPE_CHECKING:
     from encoders import Embeddings, EncoderSpec
+    from generator import Sampling
     from motion import Clip
 
 LONGEST_TEXT = 2000  # characters; sentence encoders read some 60 to 250 words
@@ -71,3 +74,26 @@ def read_clip(motion: Clip | Path | str, *, joint_map: Path | None = None) -> Cl
     if len(clips) != 1:
         raise RemoraError(f"{motion}: holds {len(clips)} clips, expected one; index the file and ask by clip id")
     return clips[0]
+
+
+def sampling_of(
+    *,
+    text_scale: float | None = None,
+    retrieval_scale: float | None = None,
+    schedule: str | None = None,
+    steps: int | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    remask: bool | None = None,
+    draft: float | None = None,
+) -> Sampling:
+    """The default sampling with what was asked for changed."""
+    from generator import Guidance, Sampling
+
+    scales = {"text_scale": text_scale, "retrieval_scale": retrieval_scale, "schedule": schedule}
+    draws = {
+        "steps": steps, "temperature": temperature, "top_k": top_k, "top_p": top_p, "remask": remask, "draft": draft,
+    }  # fmt: skip
+    guidance = replace(Guidance(), **{k: v for k, v in scales.items() if v is not None})  # type: ignore[arg-type]
+    return replace(Sampling(), guidance=guidance, **{k: v for k, v in draws.items() if v is not None})  # type: ignore[arg-type]

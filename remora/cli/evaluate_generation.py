@@ -138,7 +138,7 @@ def generation(
     from generator.published import PublishedEvaluator
     from generator.train.config import OPTICAL
     from generator.train.data import read_clips
-    from remora.cli.generate import sampling_of
+    from remora.asking import sampling_of
 
     wanted = tuple(source or OPTICAL)
     test = drawn(read_clips([str(data)], split, wanted), limit)

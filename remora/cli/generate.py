@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from remora.asking import sampling_of
 from remora.cli.options import (
     DEFAULT_LIBRARY,
     Debug,
@@ -27,7 +28,7 @@ from remora.errors import RemoraError
 from remora.output import progress_bar, say, write_json, write_line
 
 if TYPE_CHECKING:
-    from generator import ExemplarClip, Sampling
+    from generator import ExemplarClip
     from remora.engine import Engine
 
 Neighbours = Annotated[int, typer.Option("--neighbours", min=0, max=8, help="Exemplars to learn from, 0 to 8.")]
@@ -308,29 +309,6 @@ def parse_parts_from(pairs: Sequence[str] | None) -> dict[tuple[str, ...], str]:
             raise RemoraError(f'--parts-from {pair!r} is no PARTS=TEXT; write "left_leg,right_leg=a person kicks"')
         found[check_parts([part.strip() for part in parts.split(",") if part.strip()])] = text.strip()
     return found
-
-
-def sampling_of(
-    *,
-    text_scale: float | None = None,
-    retrieval_scale: float | None = None,
-    schedule: str | None = None,
-    steps: int | None = None,
-    temperature: float | None = None,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    remask: bool | None = None,
-    draft: float | None = None,
-) -> Sampling:
-    """The default sampling with what was asked for changed."""
-    from generator import Guidance, Sampling
-
-    scales = {"text_scale": text_scale, "retrieval_scale": retrieval_scale, "schedule": schedule}
-    draws = {
-        "steps": steps, "temperature": temperature, "top_k": top_k, "top_p": top_p, "remask": remask, "draft": draft,
-    }  # fmt: skip
-    guidance = replace(Guidance(), **{k: v for k, v in scales.items() if v is not None})  # type: ignore[arg-type]
-    return replace(Sampling(), guidance=guidance, **{k: v for k, v in draws.items() if v is not None})  # type: ignore[arg-type]
 
 
 def _read_prompts(text: str | None, file: Path | None, seconds: float | None) -> list[tuple[str, float | None]]:

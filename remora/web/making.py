@@ -6,8 +6,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from remora.asking import clean_text
-from remora.cli.generate import sampling_of
+from remora.asking import clean_text, sampling_of
 from remora.engine import Engine
 from remora.web.answers import EditedAnswer, ExemplarAnswer, ResultAnswer
 from remora.web.asked import Draw, EditMotion, Generate
@@ -38,7 +37,7 @@ def generation(studio: Studio, asked: Generate) -> Work:
         step("looking for exemplars", 0, 1)
         found = own if own is not None else _exemplars(engine, asked, text)
         prompt = Prompt(text=text, seconds=asked.seconds, seed=seed, exemplars=found)
-        (made,) = engine.generate([prompt], sampling=sampling, progress=step)
+        (made,) = engine.generate([prompt], sampling=sampling, candidates=asked.candidates, progress=step)
         return result(studio, made, seed)
 
     return work

@@ -112,20 +112,20 @@ def own_client(studio: Studio) -> Iterator[TestClient]:
 
 
 class FakeGenerator:
-    """Makes somebody wander for as long as was asked, in ten steps; waits where it is told to."""
+    """Makes somebody wander for as long as was asked, in ten steps a batch; waits where it is told to."""
 
     def __init__(self) -> None:
         self.go, self.steps = threading.Event(), 0
         self.go.set()
         self.prompts: list[Any] = []
 
-    def generate(self, prompts: Sequence[Any], *, sampling: Any, progress: Any = None) -> Iterator[Any]:
+    def generate(self, prompts: Sequence[Any], *, sampling: Any, batch: int = 1, progress: Any = None) -> Iterator[Any]:
+        self.prompts += prompts
+        for step in range(10):  # of all prompts together
+            self.steps += 1
+            progress("tokens", step + 1, 10)
+            self.go.wait(20)
         for prompt in prompts:
-            self.prompts.append(prompt)
-            for step in range(10):
-                self.steps += 1
-                progress("tokens", step + 1, 10)
-                self.go.wait(20)
             joints = somebody(prompt.seconds or 2.0, seed=prompt.seed % 1000)
             clip = Clip(joints, SMPL_22, 20.0, (Caption(prompt.text, kind="model"),), Source(dataset="generated"))
             yield generator.Generated(

@@ -72,9 +72,16 @@ def test_a_motion_is_made_from_exemplars_and_is_a_clip_like_any_other(making: Te
 
 def test_named_exemplars_are_read_and_none_when_none_are_wanted(making: TestClient, maker: FakeGenerator) -> None:
     clip = ids(making)[0]
-    over(making, submit(making, text="kick", exemplars=[clip]))
-    over(making, submit(making, text="kick", neighbours=0))
+    over(making, submit(making, text="kick", exemplars=[clip], candidates=1))
+    over(making, submit(making, text="kick", neighbours=0, candidates=1))
     assert [[x.clip.clip_id for x in prompt.exemplars] for prompt in maker.prompts[-2:]] == [[clip], []]
+
+
+def test_the_candidate_that_fits_the_words_best_is_kept(making: TestClient, maker: FakeGenerator) -> None:
+    before = len(maker.prompts)
+    job = over(making, submit(making, text="kick", seed=5, candidates=3))
+    drawn = [prompt.seed for prompt in maker.prompts[before:]]
+    assert (job["state"], job["result"]["seed"], len(set(drawn)), drawn[0]) == ("done", 5, 3, 5)
 
 
 def test_a_part_of_a_clip_is_made_anew(making: TestClient) -> None:
@@ -92,6 +99,7 @@ def test_a_part_of_a_clip_is_made_anew(making: TestClient) -> None:
         ("generate", {"text": "walk", "where": "drop table"}, 422),
         ("generate", {"text": "walk", "exemplars": ["nothing"]}, 404),
         ("generate", {"text": "walk", "steps": 10**9}, 422),
+        ("generate", {"text": "walk", "candidates": 10**9}, 422),
         ("edit", {"clip": "nothing", "text": "walk"}, 404),
         ("edit", {"clip": "upload:ffff", "text": "walk"}, 404),
     ],

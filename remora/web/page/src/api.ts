@@ -150,6 +150,7 @@ export interface GenerateRequest {
   neighbours: number;
   text_scale: number;
   retrieval_scale: number;
+  candidates: number;
 }
 
 /** A span of a clip, or some parts of it, made anew. */

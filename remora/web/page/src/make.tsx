@@ -91,6 +91,15 @@ function Form() {
         disabled={!making.neighbours}
         onChange={(retrieval_scale) => set({ retrieval_scale })}
       />
+      <Slider
+        label="Candidates"
+        told={making.candidates > 1 ? `the best of ${making.candidates}` : "the first one"}
+        min={1}
+        max={8}
+        step={1}
+        value={making.candidates}
+        onChange={(candidates) => set({ candidates })}
+      />
       <div class="make-numbers">
         <label class="field">
           <span>Seconds</span>

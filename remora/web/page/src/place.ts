@@ -16,8 +16,16 @@ export interface Making {
   neighbours: number; // exemplars to learn from, 0 to 8
   text_scale: number;
   retrieval_scale: number;
+  candidates: number; // made, of which the one that fits the words best is kept
 }
-export const MAKING: Making = { seconds: null, seed: null, neighbours: 2, text_scale: 2.5, retrieval_scale: 1 };
+export const MAKING: Making = {
+  seconds: null,
+  seed: null,
+  neighbours: 2,
+  text_scale: 2.5,
+  retrieval_scale: 1,
+  candidates: 4,
+};
 
 export interface Place {
   view: View;
