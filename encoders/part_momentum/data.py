@@ -10,9 +10,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,11 +30,14 @@ from encoders.part_momentum.loss import Labels
 from encoders.text import TextTower, sentence_inputs
 from encoders.wordings import WordingBank, with_style
 from motion import SMPL_22, Clip, to_smpl22
-from motion.features import FeatureSpec, joints_to_features, mirror_features
+from motion.features import FeatureSpec, joints_to_features, mirror_columns, mirror_features
 from motion.geometry import resample, swap_sides, to_reference_bones
 from motion.synth import swap_order
 
 STYLE_SENTENCES = 16  # a class and style
+KEPT_AT_ONCE = 10_000  # sentences that are embedded before what is known is written
+
+log = logging.getLogger(__name__)
 
 
 def clip_features(clip: Clip, spec: FeatureSpec) -> NDArray[np.float32]:
@@ -65,12 +69,14 @@ class Normaliser:
 
 
 def fit_normaliser(features: Sequence[NDArray[np.float32]], spec: FeatureSpec) -> Normaliser:
-    """Statistics over all frames and their mirror images, so that mirroring commutes with normalising."""
-    frames = np.concatenate(features).astype(np.float64)
-    mirrored = mirror_features(frames, spec)
-    mean = (frames.mean(0) + mirrored.mean(0)) / 2
-    square = ((frames - mean) ** 2).mean(0) + ((mirrored - mean) ** 2).mean(0)
-    std = np.sqrt(square / 2)
+    """Statistics over all frames and their mirror images, so that mirroring commutes with normalising. One clip at a time."""
+    count = sum(map(len, features))
+    total = sum((x.sum(0, np.float64) for x in features), np.zeros(spec.dim))
+    mean = (total + mirror_features(total, spec)) / 2 / count
+    square = sum(
+        (((x - mean) ** 2).sum(0) for x in features), np.zeros(spec.dim)
+    )  # mirrored: columns exchanged, signs gone
+    std = np.sqrt((square + square[mirror_columns(spec).permutation]) / 2 / count)
     return Normaliser(mean.astype(np.float32), np.maximum(std, 0.02).astype(np.float32))
 
 
@@ -112,8 +118,11 @@ def encode_kept(tower: TextTower, cache: Path | None, texts: Sequence[str]) -> N
         rows = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
         known = dict(zip(table["text"].to_pylist(), rows, strict=True))
     new = [text for text in dict.fromkeys(texts) if text not in known]
-    if new:
-        known |= dict(zip(new, tower.encode(new), strict=True))
+    if len(new) > KEPT_AT_ONCE:
+        log.info("%d sentences to embed; they are kept in %s", len(new), cache)
+    for start in range(0, len(new), KEPT_AT_ONCE):
+        some = new[start : start + KEPT_AT_ONCE]
+        known |= dict(zip(some, tower.encode(some), strict=True))
         flat = pa.array(np.concatenate(list(known.values())))
         table = pa.table({"text": list(known), "vector": pa.FixedSizeListArray.from_arrays(flat, tower.dim)})
         own = cache.with_suffix(f".{os.getpid()}")  # runs beside each other may write at once: either file is whole
@@ -152,7 +161,7 @@ class TrainingSet:
         if not clips:
             raise EncoderError("no clips to train on; check --data and the split name")
         self.spec = spec
-        raw = [clip_features(clip, spec) for clip in progress(clips)]
+        raw = deque(clip_features(clip, spec) for clip in progress(clips))
         self.normaliser = fit_normaliser(raw, spec)
         self.sentences = Sentences()
         self._bank = bank
@@ -162,7 +171,9 @@ class TrainingSet:
         self._texts: dict[tuple[str, str], tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._caption_styles: dict[int, int] = {}
         rng = np.random.default_rng(seed)
-        self.items = [self._item(clip, self.normaliser(x), rng) for clip, x in zip(clips, raw, strict=True)]
+        self.items: list[Item] = []
+        for clip in clips:  # what is read is let go of: a set of 20,000 clips is held once
+            self.items.append(self._item(clip, self.normaliser(raw.popleft()), rng))
         self.sentences.encode(tower, cache)
         self._caption_styles |= {int(self.sentences.mirrored[row]): s for row, s in self._caption_styles.items()}
         sizes = Counter(item.group[0] for item in self.items)

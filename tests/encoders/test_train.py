@@ -23,7 +23,7 @@ from encoders.part_momentum.train import train_retriever
 from encoders.part_momentum.validation import mean_average_precision
 from encoders.wordings import HELD_OUT_WORDINGS, read_wordings
 from motion import Clip
-from motion.features import mirror_columns, part_features
+from motion.features import mirror_columns, mirror_features, part_features
 from motion.synth import synthesise
 from tests.encoders.test_model import TINY, TINY_WHOLE
 
@@ -347,3 +347,31 @@ def test_persons_and_classes_are_held_out(monkeypatch: pytest.MonkeyPatch) -> No
     assert someone not in {c.source.subject for c in train}
     assert someone in {c.source.subject for c in held_out}
     assert all(name not in c.labels["class_id"].split("_then_") for c in (*train, *held_out))
+
+
+def test_the_normaliser_is_that_of_all_frames_and_their_mirror_images() -> None:
+    spec = part_features("humanml3d-137")
+    features = [data_module.clip_features(clip, spec) for clip in synthesise(12, seed=2)]
+    both = np.concatenate([*features, *(mirror_features(x, spec) for x in features)]).astype(np.float64)
+    found = data_module.fit_normaliser(features, spec)
+    np.testing.assert_allclose(found.mean, both.mean(0), atol=1e-6)
+    np.testing.assert_allclose(found.std, np.maximum(both.std(0), 0.02), rtol=1e-5)
+
+
+def test_sentences_are_kept_as_they_are_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_module, "KEPT_AT_ONCE", 2)
+    texts, asked = [f"a person does {number}" for number in range(5)], []
+
+    class Failing(WordTower):
+        def encode(self, texts: list[str]) -> np.ndarray:
+            asked.append(list(texts))
+            if len(asked) == 3:
+                raise KeyboardInterrupt
+            return super().encode(texts)
+
+    tower, kept = Failing(), tmp_path / "sentences.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        data_module.encode_kept(tower, kept, texts)
+    vectors = data_module.encode_kept(tower, kept, texts)
+    assert asked[3:] == [texts[4:]]
+    np.testing.assert_array_equal(vectors, WordTower().encode(texts))
