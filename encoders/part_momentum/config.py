@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-from encoders.errors import WeightsError
+from encoders.errors import EncoderError, WeightsError
 from motion import PARTS
 
 
@@ -92,6 +92,21 @@ class TrainConfig:
     amp: bool = False  # half precision on a GPU; models as small as these are slower with it
     eval_every: int = 200
     patience: int = 0  # evaluations without improvement before stopping; 0 never
+
+
+def checked(config: TrainConfig) -> TrainConfig:
+    """``config``, whose fields may have come from a file.
+
+    Raises:
+        EncoderError: a field, or one of its ``model``, is of another kind than its default.
+    """
+    for prefix, given, known in (("", config, TrainConfig((), "")), ("model.", config.model, ModelConfig())):
+        for name, default in vars(known).items():
+            value, kind = getattr(given, name), type(default)
+            fits = (int, float) if kind is float else (list, tuple) if kind is tuple else kind
+            if not isinstance(value, fits) or (isinstance(value, bool) and kind is not bool):
+                raise EncoderError(f"{prefix}{name} is {value!r}; give a {kind.__name__}, as {default!r}")
+    return config
 
 
 def control(config: TrainConfig) -> TrainConfig:

@@ -54,7 +54,8 @@ def retriever(
     debug: Debug = False,
 ) -> None:
     """Train a text-motion encoder: selected on the val split, curves as PNG, weights as safetensors."""
-    from encoders.part_momentum.config import CONFIGS, TrainConfig, control
+    from encoders.errors import EncoderError
+    from encoders.part_momentum.config import CONFIGS, TrainConfig, checked, control
     from encoders.part_momentum.train import train_retriever
 
     if model not in CONFIGS:
@@ -67,9 +68,9 @@ def retriever(
     try:
         further = _further(config) | changes
         further["model"] = replace(settings.model, **further.get("model", {}))
-        settings = replace(settings, **further)
-    except TypeError as error:
-        raise RemoraError(f"{config}: {error}; see encoders.part_momentum.train.TrainConfig for the fields") from error
+        settings = checked(replace(settings, **further))
+    except (TypeError, EncoderError) as error:
+        raise RemoraError(f"{config}: {error}; see encoders.part_momentum.config.TrainConfig for the fields") from error
     if model == "whole-body":
         settings = control(settings)
     settings = replace(settings, model=replace(settings.model, text_tower=text_tower))

@@ -36,7 +36,15 @@ def test_options_and_file_reach_the_trainer(remora: Remora, asked: list[trainer.
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [('{"nosuch": 1}', "nosuch"), ('{"model": {"nosuch": 1}}', "nosuch"), ("{", "JSON"), ("[1]", "object")],
+    [
+        ('{"nosuch": 1}', "nosuch"),
+        ('{"model": {"nosuch": 1}}', "nosuch"),
+        ("{", "JSON"),
+        ("[1]", "object"),
+        ('{"lr": "x"}', "lr is 'x'; give a float"),
+        ('{"model": {"dim": 1.5}}', "model.dim is 1.5; give a int"),
+        ('{"hard": 1}', "hard is 1"),
+    ],
 )
 def test_a_configuration_that_is_none(
     remora: Remora, asked: list[trainer.TrainConfig], tmp_path: Path, text: str, word: str
