@@ -1,7 +1,9 @@
 """How fast motion is made, and what the time goes into: python -m benchmarks.generate [--batch 32] [--seconds 6]
 
 - The peer is a model of MoMask's published sizes without retrieval (8 layers of 384, feed-forward 1024, one token a step; the
-  same for its residual levels), with random weights and the same steps and guidance passes, timed in the same run.
+  same for its residual levels), with random weights, its two guidance branches and the same steps. Everything is timed in
+  turns, so that a machine that slows down slows all of it.
+- Everything is as ``remora generate`` has it by default, drafts included; what four candidates cost is told beside it.
 - The share of peak is the model's multiply-adds, counted by torch, over the best rate of a large matrix product here.
 - Random exemplars and weights cost what trained ones do; where a generator is shipped it is the one that is timed.
 """
@@ -13,7 +15,8 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -21,12 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from encoders import load_encoder
 from generator import ExemplarClip, Prompt, Sampling, load_generator
-from generator.conditions import stack
+from generator.conditions import encode_sentences, stack
 from generator.model import Generator
-from generator.sampling import UNKNOWN, sample_finer_levels, sample_first_level
+from generator.sampling import UNKNOWN, drafted, sample_finer_levels, sample_first_level
 from motion.feet import clean_feet
 from motion.synth import synthesise
+from remora.candidates import DEFAULT_CANDIDATES, best_of
 
 GOAL_RATIO, GOAL_PEAK = 1.25, 0.35
 
@@ -48,6 +53,7 @@ class Peer(nn.Module):
         return out
 
 
+@torch.inference_mode()
 def peer_run(masked: Peer, residual: Peer, batch: int, tokens: int, steps: int) -> None:
     """What MoMask does for ``batch`` motions: ``steps`` guided passes, five guided residual levels."""
     ids = torch.zeros(2 * batch, tokens, dtype=torch.long)
@@ -60,15 +66,16 @@ def peer_run(masked: Peer, residual: Peer, batch: int, tokens: int, steps: int) 
             ids = chosen.repeat(2, 1)
 
 
-def timed(work: Callable[[], Any], repeats: int = 5) -> float:
-    """Median seconds of a call, after one to warm up."""
-    work()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return median(seconds)
+def timed(works: Mapping[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
+    """Median seconds of each call, all in turns, after one each to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(repeats + 1):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in seconds.items()}
 
 
 def gemm_peak() -> float:
@@ -76,60 +83,66 @@ def gemm_peak() -> float:
     best = 0.0
     for size in (1024, 1536, 2048):
         a, b = torch.randn(size, size), torch.randn(size, size)
-        best = max(best, size**3 / timed(lambda a=a, b=b: a @ b))  # type: ignore[misc]
+        best = max(best, size**3 / timed({"": lambda a=a, b=b: a @ b})[""])  # type: ignore[misc]
     return best
 
 
-def measure(generator: Generator, batch: int, seconds: float, steps: int) -> dict[str, Any]:
-    """Seconds of each stage for ``batch`` motions of ``seconds``, with two exemplars each."""
+def prompts_of(batch: int, seconds: float) -> list[Prompt]:
+    """``batch`` sentences with two exemplars each."""
     clips = synthesise(2 * batch, seed=1)
-    prompts = [
+    return [
         Prompt(
             f"a person walks forward and waves {i}", seconds=seconds, seed=i + 1,
             exemplars=tuple(ExemplarClip(c, 0.7, "a person waves") for c in clips[2 * i : 2 * i + 2]),
         )
         for i in range(batch)
     ]  # fmt: skip
-    sampling = Sampling(steps=steps)
-    from generator.conditions import encode_sentences
 
+
+def measure(generator: Generator, peer: Callable[[], Any], batch: int, seconds: float, steps: int) -> dict[str, Any]:
+    """Seconds of each stage, and of the peer, for ``batch`` motions of ``seconds``, with two exemplars each."""
+    prompts, sampling = prompts_of(batch, seconds), Sampling(steps=steps)
+    masked, residual, tokenizer, spec = generator.masked, generator.residual, generator.tokenizer, generator.spec
     sentences = encode_sentences(generator.tower, [p.text for p in prompts])
     read = [generator.read_exemplars(p.exemplars) for p in prompts]
-    conditions = stack(sentences, read, shape=generator.tokenizer.exemplar_shape)
+    conditions = stack(sentences, read, shape=tokenizer.exemplar_shape)
     count = round(seconds / generator.token_s)
-    known = torch.full((batch, len(generator.tokenizer.config.rows), count, generator.tokenizer.config.levels), UNKNOWN)
+    known = torch.full((batch, len(tokenizer.config.rows), count, tokenizer.config.levels), UNKNOWN)
     valid = torch.ones(batch, count, dtype=torch.bool)
 
     def draws() -> list[torch.Generator]:
         return [torch.Generator().manual_seed(i) for i in range(batch)]
 
-    first = sample_first_level(generator.masked, conditions, known[..., 0], valid, draws(), sampling)
-    ids = sample_finer_levels(
-        generator.residual, generator.tokenizer, conditions, first, known, valid, draws(), sampling
-    )
-    frames = generator.tokenizer.decode_ids([x.numpy() for x in ids])
+    def draft() -> Tensor:
+        return drafted(known[..., 0], valid, conditions, draws(), sampling.draft)
+
+    def first_level() -> Tensor:
+        return sample_first_level(masked, conditions, begun, valid, draws(), sampling)
+
+    def finer_levels() -> Tensor:
+        return sample_finer_levels(residual, tokenizer, conditions, first, known, valid, draws(), sampling)
+
+    begun = draft()
+    first = first_level()
+    ids = finer_levels()
     made = list(generator.generate(prompts, sampling=sampling))
-    spec = generator.spec
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        sample_first_level(generator.masked, conditions, known[..., 0], valid, draws(), sampling)
-        sample_finer_levels(generator.residual, generator.tokenizer, conditions, first, known, valid, draws(), sampling)
-    stages = {
-        "sentences": timed(lambda: encode_sentences(generator.tower, [p.text for p in prompts])),
-        "exemplar tokens": timed(lambda: [generator.read_exemplars(p.exemplars) for p in prompts]),
-        "masked": timed(
-            lambda: sample_first_level(generator.masked, conditions, known[..., 0], valid, draws(), sampling), 3
-        ),
-        "residual": timed(
-            lambda: sample_finer_levels(
-                generator.residual, generator.tokenizer, conditions, first, known, valid, draws(), sampling
-            ),
-            3,
-        ),
-        "decode": timed(lambda: generator.tokenizer.decode_ids([x.numpy() for x in ids])),
-        "feet": timed(lambda: [clean_feet(g.raw, spec.skeleton, spec.fps, g.frames[:, spec.contacts]) for g in made]),
-    }
-    assert len(frames) == batch
-    return {"stages_s": stages, "multiply_adds": counter.get_total_flops() / 2}
+        first_level()
+        finer_levels()
+    stages = timed(
+        {
+            "sentences": lambda: encode_sentences(generator.tower, [p.text for p in prompts]),
+            "exemplar tokens": lambda: [generator.read_exemplars(p.exemplars) for p in prompts],
+            "drafts": draft,
+            "masked": first_level,
+            "residual": finer_levels,
+            "decode": lambda: tokenizer.decode_ids([x.numpy() for x in ids]),
+            "feet": lambda: [clean_feet(g.raw, spec.skeleton, spec.fps, g.frames[:, spec.contacts]) for g in made],
+            "peer": peer,
+        }
+    )
+    peer_s = stages.pop("peer")
+    return {"stages_s": stages, "peer_s": peer_s, "multiply_adds": counter.get_total_flops() / 2}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -138,6 +151,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--generator", default=None)
+    parser.add_argument(
+        "--candidates", type=int, default=DEFAULT_CANDIDATES, help="of the sentence that is timed whole"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     generator = load_generator(options.generator, device="cpu")
@@ -150,11 +166,10 @@ def main(argv: list[str] | None = None) -> int:
         "gemm_gmac_s": peak / 1e9,
     }
     for batch in (1, 32):
-        found = measure(generator, batch, options.seconds, options.steps)
-        with torch.inference_mode():
-            peer = timed(lambda b=batch: peer_run(masked, residual, b, tokens, options.steps), 3)  # type: ignore[misc]
-        stages = found["stages_s"]
-        models = stages["masked"] + stages["residual"]
+        turn = partial(peer_run, masked, residual, batch, tokens, options.steps)
+        found = measure(generator, turn, batch, options.seconds, options.steps)
+        stages, peer = found["stages_s"], found["peer_s"]
+        models = stages["drafts"] + stages["masked"] + stages["residual"]
         report[f"batch {batch}"] = {
             "ms_per_clip": 1000 * sum(stages.values()) / batch,
             "clips_per_s": batch / sum(stages.values()),
@@ -163,6 +178,18 @@ def main(argv: list[str] | None = None) -> int:
             "peer_ms_per_clip": 1000 * peer / batch,
             "ratio_to_peer": models / peer,
         }
+    encoder, asked = load_encoder(device="cpu"), prompts_of(1, options.seconds)
+    report["candidates"] = options.candidates
+    report["candidates_ms"] = (
+        1000
+        * timed(
+            {
+                "": lambda: list(
+                    best_of(generator, encoder, asked, options.candidates, sampling=Sampling(steps=options.steps))
+                )
+            }
+        )[""]
+    )
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
     at = report["batch 32"]
     return int(at["ratio_to_peer"] > GOAL_RATIO or at["share_of_gemm_peak"] < GOAL_PEAK)

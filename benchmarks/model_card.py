@@ -123,7 +123,10 @@ def speed(found: dict[str, Any]) -> str:
         ]
         for name, at in batches.items()
     ]  # fmt: skip
-    head = f"{found['machine']}, {found['threads']} thread(s), GEMM {found['gemm_gmac_s']:.1f} Gmac/s."
+    head = (
+        f"{found['machine']}, {found['threads']} thread(s), GEMM {found['gemm_gmac_s']:.1f} Gmac/s. The best of "
+        f"{found['candidates']} candidates of one sentence: {found['candidates_ms']:.0f} ms."
+    )
     return head + "\n\n" + rows_of(["", "ms a clip", "clips/s", "of GEMM peak", "time / peer's", "share of time"], rows)
 
 

@@ -43,7 +43,10 @@ class Guidance:
         return cls(text_scale=1 + scale, retrieval_scale=1 + scale)
 
     def weights(self, progress: float) -> dict[tuple[bool, bool], float]:
-        """The weight of each branch's logits at ``progress`` 0 to 1 of sampling; branches of weight 0 are left out."""
+        """The weight of each branch's logits at ``progress`` 0 to 1 of sampling; branches of weight 0 are left out.
+
+        The branch that sees most is the first.
+        """
         if self.schedule == "linear":
             grow = progress
         elif self.schedule == "late":
@@ -52,7 +55,7 @@ class Guidance:
             grow = 1.0
         text = min(1.0, self.text_scale) + max(0.0, self.text_scale - 1.0) * grow
         retrieval = min(1.0, self.retrieval_scale) + max(0.0, self.retrieval_scale - 1.0) * grow
-        found = {NONE: 1.0 - text, TEXT: text - retrieval, BOTH: retrieval}
+        found = {BOTH: retrieval, TEXT: text - retrieval, NONE: 1.0 - text}
         return {branch: weight for branch, weight in found.items() if abs(weight) > 1e-9}
 
 

@@ -6,7 +6,8 @@
 - Text and exemplars are sequences read by their own cross attention. A learned first entry is always visible, so that a
   sample that may see nothing attends to something that says so. The exemplar path starts at zero.
 - Keys and values of text and exemplars do not depend on the motion: they are computed once for all sampling steps and all
-  guidance branches (:class:`Memory`).
+  guidance branches (:class:`Memory`). Branches of a sample lie side by side in a batch and share them; a branch that may not
+  see something reads the learned first entry alone, which is one vector, and costs no attention.
 - Beside the attention to exemplars, :class:`Copy` takes tokens over from them: where to look is learned, and how much of the
   answer to take from there. It learns in hundreds of steps what the attention alone needs many thousands for.
 - Padding is masked everywhere: a sample's result does not depend on what it shares a batch with.
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 from generator.conditions import Conditions
 
 Pair = tuple[Tensor, Tensor]  # keys and values [B, H, M, d]
+LOWEST = math.log(1e-9)  # logarithms of probabilities end here, or guidance would make the impossible likely
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Copies:
 class Memory:
     """Keys and values of text and exemplars for every block, and who sees which of them.
 
-    ``steps`` [B, K N, W] are the time steps of all exemplars as the blocks read them.
+    ``steps`` [B, K N, W] are the time steps of all exemplars as the blocks read them. Of the ``views`` V of every sample the
+    first ``text_views`` see text and the first ``exemplar_views`` exemplars.
     """
 
     text: list[Pair]
@@ -54,38 +57,16 @@ class Memory:
     exemplar_mask: Tensor  # [B, M']
     steps: Tensor | None = None
     copies: Copies | None = None
+    views: int = 1
+    text_views: int = 1
+    exemplar_views: int = 1
 
-    def seeing(self, conditions: Conditions) -> Memory:
-        """The same keys for other visibility (``with_text``, ``with_exemplars``)."""
-        text, exemplars = masks(conditions)
-        copies = None if self.copies is None else replace(self.copies, mask=copy_mask(conditions))
-        return Memory(self.text, self.exemplars, text, exemplars, None, copies)
-
-    def repeated(self, others: list[Memory]) -> Memory:
-        """This and ``others`` (same keys, other visibility) as one batch, for guidance in one pass."""
-        n = 1 + len(others)
-
-        def twice(pairs: list[Pair]) -> list[Pair]:
-            return [(k.repeat(n, 1, 1, 1), v.repeat(n, 1, 1, 1)) for k, v in pairs]
-
-        return Memory(
-            twice(self.text),
-            twice(self.exemplars),
-            torch.cat([self.text_mask, *(o.text_mask for o in others)]),
-            torch.cat([self.exemplar_mask, *(o.exemplar_mask for o in others)]),
-            copies=None if self.copies is None else self._copies(others),
-        )
-
-    def _copies(self, others: list[Memory]) -> Copies:
-        assert self.copies is not None
-        masks = [o.copies.mask for o in others if o.copies is not None]
-        n = 1 + len(others)
-        return Copies(
-            self.copies.keys.repeat(n, 1, 1, 1),
-            self.copies.codes.repeat(n, 1, 1, 1),
-            self.copies.phase.repeat(n, 1),
-            torch.cat([self.copies.mask, *masks]),
-        )
+    def viewed(self, views: Sequence[tuple[bool, bool]]) -> Memory:
+        """The same for V ``views`` (sees text, sees exemplars) of every sample, those that see most first."""
+        if list(views) != sorted(views, reverse=True) or (False, True) in views:
+            raise ValueError(f"views {views}: first those that see both, then those that see text, then the blind")
+        text, exemplars = (sum(view[at] for view in views) for at in (0, 1))
+        return replace(self, views=len(views), text_views=text, exemplar_views=exemplars)
 
 
 def masks(conditions: Conditions) -> tuple[Tensor, Tensor]:
@@ -122,13 +103,20 @@ class Attention(nn.Module):
         key, value = self.key_value(memory).chunk(2, -1)
         return self._split(key), self._split(value)
 
-    def forward(self, x: Tensor, pair: Pair, mask: Tensor, turn: Pair | None = None) -> Tensor:
+    def forward(self, x: Tensor, pair: Pair, mask: Tensor | None = None, turn: Pair | None = None) -> Tensor:
         """``x`` [B, N, W], ``mask`` [B, M] true where visible; ``turn``: cosines and sines of rotary positions."""
         query, (key, value) = self._split(self.query(x)), pair
         if turn is not None:
             query, key = rotate(query, turn), rotate(key, turn)
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+        y = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=None if mask is None else mask[:, None, None, :]
+        )
         out: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return out
+
+    def first(self, pair: Pair) -> Tensor:
+        """What is read by who sees the first entry alone: [B, 1, W]."""
+        out: Tensor = self.out(pair[1][:, :, :1].transpose(1, 2).flatten(2))
         return out
 
     def _split(self, x: Tensor) -> Tensor:
@@ -163,15 +151,31 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor, turn: Pair, memory: Memory, index: int) -> Tensor:
-        """``x`` [B, N, W], ``mask`` [B, N]."""
+        """``x`` [B V, N, W], ``mask`` [B V, N]."""
         y = self.norms[0](x)
         x = x + self.dropout(self.time(y, self.time.keys(y), mask, turn))
-        x = x + self.dropout(self.text(self.norms[1](x), memory.text[index], memory.text_mask))
+        read, views = memory.text[index], (memory.text_views, memory.views)
+        x = x + self.dropout(seen(self.text, self.norms[1], x, read, memory.text_mask, *views))
         if self.exemplars is not None:
-            pair = memory.exemplars[index // 2]
-            x = x + self.dropout(self.exemplars(self.norms[3](x), pair, memory.exemplar_mask))
+            read, views = memory.exemplars[index // 2], (memory.exemplar_views, memory.views)
+            x = x + self.dropout(seen(self.exemplars, self.norms[3], x, read, memory.exemplar_mask, *views))
         out: Tensor = x + self.dropout(self.mlp(self.norms[2](x)))
         return out
+
+
+def seen(attention: Attention, norm: nn.Module, x: Tensor, pair: Pair, mask: Tensor, seeing: int, views: int) -> Tensor:
+    """What the first ``seeing`` of the V views in ``x`` [B V, N, W] read of ``pair``; the others read its first entry."""
+    if seeing == views == 1:
+        out: Tensor = attention(norm(x), pair, mask)
+        return out
+    own = x.unflatten(0, (-1, views))  # [B, V, N, W]
+    b, _, n, w = own.shape
+    parts = []
+    if seeing:
+        parts.append(attention(norm(own[:, :seeing].reshape(b, seeing * n, w)), pair, mask).view(b, seeing, n, w))
+    if seeing < views:
+        parts.append(attention.first(pair)[:, None].expand(-1, views - seeing, n, -1))
+    return torch.cat(parts, 1).flatten(0, 1)
 
 
 class Backbone(nn.Module):
@@ -244,7 +248,7 @@ class Backbone(nn.Module):
         return torch.cat([self.no_exemplar.expand(b, 1, -1), entries], 1)
 
     def forward(self, x: Tensor, mask: Tensor, memory: Memory) -> Tensor:
-        """``x`` [B, N, W], ``mask`` [B, N]."""
+        """``x`` [B V, N, W], ``mask`` [B V, N]: V views of every sample side by side."""
         x = x + time_code(x.shape[1], mask.sum(1), self.width)
         turn = rotary(x.shape[1], self.width // self.heads, x.device)
         for index, block in enumerate(self.blocks):
@@ -272,10 +276,10 @@ class RowBlock(nn.Module):
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """``x`` [B, R, W], ``seen`` [B, R]."""
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` [B, R, W]."""
         y = self.norm(x)
-        x = x + self.attention(y, self.attention.keys(y), seen)
+        x = x + self.attention(y, self.attention.keys(y))
         out: Tensor = x + self.mlp(self.norm_mlp(x))
         return out
 
@@ -292,9 +296,8 @@ class RowMixer(nn.Module):
         """Same shape; time steps do not see one another."""
         b, n, r, w = x.shape
         x = x.reshape(b * n, r, w)
-        seen = torch.ones(b * n, r, dtype=torch.bool, device=x.device)
         for block in self.blocks:
-            x = block(x, seen)
+            x = block(x)
         out: Tensor = self.norm(x).view(b, n, r, w)
         return out
 
@@ -342,4 +345,4 @@ class Copy(nn.Module):
         scores = scores.masked_fill(~copies.mask[:, :, None], float("-inf"))
         share = torch.cat([self.stay(states).transpose(1, 2), scores], -1).softmax(-1)
         own = share[..., :1] * logits.softmax(-1)
-        return torch.log((own + share[..., 1:] @ copies.codes).clamp(min=1e-9))
+        return torch.log((own + share[..., 1:] @ copies.codes).clamp(min=math.exp(LOWEST)))

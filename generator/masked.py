@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from generator.conditions import Conditions
-from generator.layers import Backbone, Copy, Memory, RowMixer
+from generator.layers import LOWEST, Backbone, Copy, Memory, RowMixer
 from generator.tokenizer import TokenizerConfig, kind_of
 
 
@@ -83,16 +83,34 @@ class MaskedTransformer(nn.Module):
         return known.weight[: head.out_features] @ head.weight.T / math.sqrt(head.in_features)
 
     def forward(self, ids: Tensor, mask: Tensor, memory: Memory) -> Tensor:
-        """Logits [B, R, N, codes] of ``ids`` [B, R, N] (``mask_id`` where unknown); ``mask`` [B, N] true where valid."""
+        """Logits [B, R, N, codes] of ``ids`` [B, R, N] (``mask_id`` where unknown); ``mask`` [B, N] true where valid.
+
+        With V views in ``memory`` the logits are [B V, R, N, codes], those of a sample side by side.
+        """
         known = torch.stack([self.embeddings[kind_of(row)](ids[:, i]) for i, row in enumerate(self.rows)], 2)
         known = known + self.row_code  # [B, N, R, W]
-        x = self.backbone(self.merge(known.flatten(2)), mask, memory)
+        merged = self.merge(known.flatten(2))
+        if memory.views > 1:
+            known, merged, mask = (x.repeat_interleave(memory.views, 0) for x in (known, merged, mask))
+        x = self.backbone(merged, mask, memory)
         rows = self.mixer(self.part(x).unflatten(-1, (len(self.rows), -1)) + known)
         logits = torch.stack([self.heads[kind_of(row)](rows[:, :, i]) for i, row in enumerate(self.rows)], 1)
         if self.copy is None or memory.copies is None:
             return logits
-        out: Tensor = self.copy(rows, logits, mask, memory.copies)
-        return out
+        return self._copied(self.copy, rows, logits, mask, memory)
+
+    @staticmethod
+    def _copied(copy: Copy, rows: Tensor, logits: Tensor, mask: Tensor, memory: Memory) -> Tensor:
+        """Logarithms of probabilities: views that see exemplars may copy, the others answer by themselves."""
+        assert memory.copies is not None
+        seeing, views = memory.exemplar_views, memory.views
+        if seeing == views == 1:
+            out: Tensor = copy(rows, logits, mask, memory.copies)
+            return out
+        rows, logits, mask = (x.unflatten(0, (-1, views)) for x in (rows, logits, mask))
+        led = [copy(rows[:, i], logits[:, i], mask[:, i], memory.copies) for i in range(seeing)]
+        alone = logits[:, seeing:].log_softmax(-1).clamp(min=LOWEST)
+        return torch.cat([*(x[:, None] for x in led), alone], 1).flatten(0, 1)
 
 
 def masked_share(progress: float | Tensor) -> float | Tensor:

@@ -60,7 +60,12 @@ class ResidualTransformer(nn.Module):
         return self.backbone.memory(conditions)
 
     def forward(self, latents: Tensor, level: Tensor, mask: Tensor, memory: Memory, tokenizer: Tokenizer) -> Tensor:
-        """Logits [B, R, N, codes] of ``level`` [B] (1..) from the summed coarser codes ``latents`` [B, R, N, D]."""
+        """Logits [B, R, N, codes] of ``level`` [B] (1..) from the summed coarser codes ``latents`` [B, R, N, D].
+
+        With V views in ``memory`` the logits are [B V, R, N, codes], those of a sample side by side.
+        """
+        if memory.views > 1:
+            latents, level, mask = (x.repeat_interleave(memory.views, 0) for x in (latents, level, mask))
         b, r, n, d = latents.shape
         x = self.merge(latents.transpose(1, 2).reshape(b, n, r * d)) + self.level(level)[:, None]
         x = self.part(self.backbone(x, mask, memory)).view(b, n, r, d)
@@ -68,8 +73,8 @@ class ResidualTransformer(nn.Module):
         for i, row in enumerate(self.tokens.rows):
             kind = kind_of(row)
             state = self.own[kind](torch.cat([x[:, :, i], latents[:, i]], -1))
-            books = tokenizer.codebooks(kind)[level]  # [B, codes, D]
-            size = books.norm(dim=-1, keepdim=True).mean(1, keepdim=True).clamp(min=1e-6)
-            logits = torch.einsum("bnd,bcd->bnc", state, books / size) * self.scale[level].exp()[:, None, None]
-            out.append(logits + self.bias[kind][level][:, None])
+            books = tokenizer.codebooks(kind)  # [levels, codes, D]
+            size = books.norm(dim=-1).mean(1).clamp(min=1e-6)
+            books = (books * (self.scale.exp() / size)[:, None, None])[level].transpose(1, 2)
+            out.append(torch.baddbmm(self.bias[kind][level][:, None], state, books))
         return torch.stack(out, 1)

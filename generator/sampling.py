@@ -5,7 +5,8 @@
 - Some tokens are begun as those of an exemplar at the same phase of the motion, fewer the less it fits; the rest is made
   around them. What the model was trained on it knows by heart and hardly asks exemplars for; what it was not, it learns so.
 - Every sample draws from its own generator, in its own shape: the same seed gives the same motion alone or in a batch.
-- Logits are divided by the temperature and cut to top-k / top-p before a token is drawn; towards 0 this is argmax.
+- Logits are divided by the temperature and cut to top-k / top-p before a token is drawn, from one uniform number a token;
+  towards 0 this is argmax. Only tokens that are still hidden are drawn.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from generator.conditions import Conditions
 from generator.errors import GeneratorError
-from generator.guidance import BOTH, NONE, TEXT, Guidance, combine
-from generator.layers import Memory
+from generator.guidance import BOTH, NONE, Guidance, combine
 from generator.masked import MaskedTransformer, masked_share
 from generator.residual import ResidualTransformer
 from generator.tokenizer import Tokenizer
@@ -129,21 +130,14 @@ def sample_first_level(
     ids = torch.where(wanted | ~real, model.mask_id, known)
     hidden, confidence = wanted.clone(), torch.zeros(known.shape, device=known.device)
     memory = model.memory(conditions)
-    views = {
-        branch: memory.seeing(conditions.seeing(text=branch[0], exemplars=branch[1])) for branch in (BOTH, TEXT, NONE)
-    }
     for step in range(sampling.steps):
-        done = step / sampling.steps
-        weights = sampling.guidance.weights(done)
-        logits = guided(model, ids, valid, views, weights)
-        codes = logits.shape[-1]
-        uniform = own_noise(draws, valid, (known.shape[1],), codes)
-        drawn, chance = pick(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p)
-        ids = torch.where(hidden, drawn, ids)
-        fresh = own_noise(draws, valid, (known.shape[1],), 1)[..., 0]
+        weights = sampling.guidance.weights(step / sampling.steps)
+        logits = guided(model(ids, valid, memory.viewed(list(weights))), weights, hidden)
+        uniform, fresh = own_noise(draws, valid, known.shape[1], 2).unbind(-1)
+        drawn, chance = pick(logits, uniform[hidden], sampling.temperature, sampling.top_k, sampling.top_p)
+        ids[hidden] = drawn
         share = (step + 1) / sampling.steps
-        noisy = chance.clamp(min=1e-9).log() + sampling.noise * (1 - share) * gumbel(fresh)
-        confidence = torch.where(hidden, noisy, confidence)
+        confidence[hidden] = chance.clamp(min=1e-9).log() + sampling.noise * (1 - share) * gumbel(fresh[hidden])
         left = torch.floor(float(masked_share(share)) * total + 1e-6).long() if share < 1 else torch.zeros_like(total)
         order = confidence if sampling.remask else confidence.masked_fill(~hidden, float("inf"))
         rank = order.masked_fill(~wanted, float("inf")).flatten(1).argsort(1).argsort(1).view_as(order)
@@ -171,62 +165,55 @@ def sample_finer_levels(
     levels = min(tokenizer.config.levels, sampling.levels)
     ids = known.clone()
     ids[..., 0] = first
-    memory = model.memory(conditions)
-    blind = memory.seeing(conditions.seeing(text=False, exemplars=False))
+    weights = {BOTH: sampling.residual_scale, NONE: 1 - sampling.residual_scale}
+    weights = {branch: weight for branch, weight in weights.items() if weight}
+    memory = model.memory(conditions).viewed(list(weights))
     for level in range(1, levels):
         latents = tokenizer.codes(ids[..., :level])
         at = torch.full((len(ids),), level, device=ids.device)
-        logits = model(latents, at, valid, memory, tokenizer)
-        if sampling.residual_scale != 1:
-            other = model(latents, at, valid, blind, tokenizer)
-            logits = other + sampling.residual_scale * (logits - other)
-        uniform = own_noise(draws, valid, (known.shape[1],), logits.shape[-1])
-        drawn, _ = pick(logits, uniform, sampling.residual_temperature, sampling.top_k, sampling.top_p)
-        kept = known[..., level]
-        ids[..., level] = torch.where(kept != UNKNOWN, kept, drawn)
-        ids[..., level] = torch.where(valid[:, None].expand_as(drawn), ids[..., level], UNKNOWN)
+        wanted = (known[..., level] == UNKNOWN) & valid[:, None]
+        logits = guided(model(latents, at, valid, memory, tokenizer), weights, wanted)
+        uniform = own_noise(draws, valid, known.shape[1], 1)[..., 0]
+        drawn, _ = pick(logits, uniform[wanted], sampling.residual_temperature, sampling.top_k, sampling.top_p)
+        ids[..., level][wanted] = drawn
         if progress is not None:
             progress("detail", level, levels - 1)
     return ids
 
 
-def guided(
-    model: MaskedTransformer,
-    ids: Tensor,
-    valid: Tensor,
-    views: dict[tuple[bool, bool], Memory],
-    weights: dict[tuple[bool, bool], float],
-) -> Tensor:
-    """Guided logits [B, R, N, codes]: the branches of weight in one pass."""
-    branches = list(weights)
-    memory = views[branches[0]].repeated([views[b] for b in branches[1:]])
-    n = len(branches)
-    pieces = model(ids.repeat(n, 1, 1), valid.repeat(n, 1), memory).chunk(n)
-    return combine(dict(zip(branches, pieces, strict=True)), weights)
+def guided(logits: Tensor, weights: dict[tuple[bool, bool], float], wanted: Tensor) -> Tensor:
+    """Guided logits [M, C] of the tokens ``wanted`` [B, R, N] from those of all views [B V, R, N, C]."""
+    views = logits.unflatten(0, (-1, len(weights)))
+    return combine({branch: views[:, i][wanted] for i, branch in enumerate(weights)}, weights)
 
 
 def pick(logits: Tensor, uniform: Tensor, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
-    """Ids drawn from ``logits`` [..., C] with ``uniform`` noise [..., C], and their probabilities."""
+    """Ids [M] drawn from ``logits`` [M, C] with ``uniform`` numbers [M] of 0 to 1, and their probabilities [M]."""
     if temperature < 1e-6:
-        chance = logits.softmax(-1)
-        best = logits.argmax(-1)
-        return best, chance.gather(-1, best[..., None])[..., 0]
-    scaled = cut(logits / temperature, top_k, top_p)
-    drawn = (scaled + gumbel(uniform)).argmax(-1)
-    return drawn, scaled.softmax(-1).gather(-1, drawn[..., None])[..., 0]
+        chance, drawn = logits.softmax(-1), logits.argmax(-1)
+        return drawn, chance.gather(-1, drawn[..., None])[..., 0]
+    chance = cut((logits / temperature).softmax(-1), top_k, top_p)
+    mass = chance.cumsum(-1)
+    total = mass[..., -1:]
+    drawn = (mass <= uniform.clamp(max=1 - 1e-6)[..., None] * total).sum(-1)
+    return drawn, (chance.gather(-1, drawn[..., None]) / total)[..., 0]
 
 
-def cut(logits: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Logits with all but the ``top_k`` best, and all beyond the ``top_p`` mass, at minus infinity."""
-    if top_k and top_k < logits.shape[-1]:
-        edge = logits.topk(top_k, -1).values[..., -1:]
-        logits = logits.masked_fill(logits < edge, float("-inf"))
+def cut(chance: Tensor, top_k: int, top_p: float) -> Tensor:
+    """Probabilities [M, C] with all but the ``top_k`` best, and then all beyond the ``top_p`` mass, at 0."""
+    if 0 < top_k < chance.shape[-1]:
+        chance = chance.masked_fill(chance < chance.topk(top_k, -1).values[:, -1:], 0)
+        chance = chance / chance.sum(-1, keepdim=True)
     if top_p < 1:
-        ordered, order = logits.sort(-1, descending=True)
-        mass = ordered.softmax(-1).cumsum(-1)
-        drop = torch.cat([torch.zeros_like(mass[..., :1], dtype=torch.bool), mass[..., :-1] >= top_p], -1)
-        logits = logits.masked_fill(torch.zeros_like(drop).scatter(-1, order, drop), float("-inf"))
-    return logits
+        ordered = ascending(chance)
+        beyond = (ordered.cumsum(-1) <= 1 - top_p).sum(-1, keepdim=True)
+        chance = chance.masked_fill(chance < ordered.gather(-1, beyond.clamp(max=chance.shape[-1] - 1)), 0)
+    return chance
+
+
+def ascending(x: Tensor) -> Tensor:
+    """Rows of ``x`` [M, C] sorted; on a processor by numpy, which is far faster at it."""
+    return torch.from_numpy(np.sort(x.numpy(), -1)) if x.device.type == "cpu" else x.sort(-1).values
 
 
 def gumbel(uniform: Tensor) -> Tensor:
@@ -234,11 +221,11 @@ def gumbel(uniform: Tensor) -> Tensor:
     return -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7)))
 
 
-def own_noise(draws: Sequence[torch.Generator], valid: Tensor, rows: tuple[int, ...], codes: int) -> Tensor:
-    """Uniform noise [B, *rows, N, codes]: each sample's from its own generator and in its own length."""
-    out = torch.full((len(draws), *rows, valid.shape[1], codes), 0.5)
+def own_noise(draws: Sequence[torch.Generator], valid: Tensor, rows: int, numbers: int) -> Tensor:
+    """Uniform noise [B, R, N, numbers]: each sample's from its own generator and in its own length."""
+    out = torch.full((len(draws), rows, valid.shape[1], numbers), 0.5)
     for b, (draw, n) in enumerate(zip(draws, valid.sum(1).tolist(), strict=True)):
-        out[b, ..., :n, :] = torch.rand((*rows, n, codes), generator=draw)
+        out[b, :, :n] = torch.rand((rows, n, numbers), generator=draw)
     return out.to(valid.device)
 
 

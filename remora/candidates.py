@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from generator.sampling import Progress
 
 TOGETHER = 32  # motions made in one batch
+DEFAULT_CANDIDATES = 4  # of a sentence, on the command line and in the studio alike
 MOST = 32
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from encoders import load_encoder
 from encoders.text import load_text_tower
 from generator.conditions import Conditions, pooled_dim, stack
+from generator.guidance import TEXT
 from generator.masked import MaskedConfig, MaskedTransformer, draw_mask
 from generator.train.config import RunConfig
 from generator.train.corpus import Corpus, Draw, calibrated
@@ -228,7 +229,7 @@ def validate(
         hidden = torch.from_numpy(rng.random(ids.shape) < 0.7).to(device) & valid[:, None]
         shown = torch.where(hidden, model.mask_id, ids)
         memory = model.memory(conditions)
-        for k, seen in enumerate((memory, memory.seeing(conditions.seeing(text=True, exemplars=False)))):
+        for k, seen in enumerate((memory, memory.viewed([TEXT]))):
             logits = model(shown, valid, seen)[hidden]
             totals[k] += float(F.cross_entropy(logits, ids[hidden], reduction="sum"))
             if k == 0:

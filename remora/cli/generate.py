@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from remora.asking import sampling_of
+from remora.candidates import DEFAULT_CANDIDATES
 from remora.cli.options import (
     DEFAULT_LIBRARY,
     Debug,
@@ -71,7 +72,7 @@ def generate(
     length: Annotated[
         str | None, typer.Option("--length", metavar="SECONDS", help="6.5 or 6.5s; default: estimated.")
     ] = None,
-    candidates: Candidates = 4,
+    candidates: Candidates = DEFAULT_CANDIDATES,
     seed: Seed = None,
     text_scale: TextScale = None,
     retrieval_scale: RetrievalScale = None,
@@ -144,7 +145,7 @@ def create(
     length: Annotated[
         str | None, typer.Option("--length", metavar="SECONDS", help="Of a new motion; default: estimated.")
     ] = None,
-    candidates: Candidates = 4,
+    candidates: Candidates = DEFAULT_CANDIDATES,
     seed: Seed = None,
     out: Out = Path("generated"),
     formats: Formats = "npy,bvh,glb,mp4,png",

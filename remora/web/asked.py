@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from remora.candidates import DEFAULT_CANDIDATES
 from remora.web.settings import MAX_EXAMPLES, MAX_K, MAX_LABELS, MAX_OFFSET, MAX_TEXT, MAX_WITHIN
 
 ClipId = Annotated[str, Field(min_length=1, max_length=1000, examples=["upload:0a1b2c3d"])]
@@ -90,7 +91,7 @@ class Generate(Draw):
 
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     seconds: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] | None = None
-    candidates: Annotated[int, Field(ge=1, le=8)] = 4  # are made, and the one that fits the words best is kept
+    candidates: Annotated[int, Field(ge=1, le=8)] = DEFAULT_CANDIDATES  # are made, and the one that fits the words best is kept
 
 
 class EditMotion(Draw):

@@ -60,7 +60,7 @@ def test_guidance_that_is_none(options: dict) -> None:
 
 def test_no_temperature_is_argmax_and_more_of_it_spreads() -> None:
     logits = torch.randn(2000, 8, generator=torch.Generator().manual_seed(1))
-    noise = torch.rand(2000, 8, generator=torch.Generator().manual_seed(2))
+    noise = torch.rand(2000, generator=torch.Generator().manual_seed(2))
     assert torch.equal(pick(logits, noise, 0.0, 0, 1.0)[0], logits.argmax(-1))
     hits = [
         float((pick(logits, noise, t, 0, 1.0)[0] == logits.argmax(-1)).float().mean()) for t in (1e-3, 0.3, 1.0, 4.0)
@@ -71,19 +71,22 @@ def test_no_temperature_is_argmax_and_more_of_it_spreads() -> None:
 def test_draws_follow_the_probabilities() -> None:
     chance = torch.tensor([0.5, 0.3, 0.15, 0.05])
     logits = chance.log().expand(40_000, 4)
-    noise = torch.rand(40_000, 4, generator=torch.Generator().manual_seed(3))
+    noise = torch.rand(40_000, generator=torch.Generator().manual_seed(3))
     drawn, told = pick(logits, noise, 1.0, 0, 1.0)
     found = torch.bincount(drawn, minlength=4) / 40_000
     torch.testing.assert_close(found, chance, atol=0.01, rtol=0)
     torch.testing.assert_close(told, chance[drawn])
-    assert bool(gumbel(noise).isfinite().all())
+    drawn, told = pick(logits, noise, 1.0, 0, 0.75)
+    found = torch.bincount(drawn, minlength=4) / 40_000
+    torch.testing.assert_close(found, torch.tensor([0.625, 0.375, 0, 0]), atol=0.01, rtol=0)
+    edges = torch.tensor([0.0, 1.0, 1 - 1e-7])
+    assert torch.equal(pick(logits[:3], edges, 1.0, 0, 0.75)[0], torch.tensor([0, 1, 1]))
+    assert bool(gumbel(edges).isfinite().all())
 
 
 def test_top_k_and_top_p_keep_the_likeliest() -> None:
-    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
-    kept = [
-        torch.isfinite(cut(logits, k, p))[0].tolist() for k, p in ((2, 1.0), (0, 0.7), (0, 0.81), (0, 1e-6), (3, 0.5))
-    ]
+    chance = torch.tensor([[0.5, 0.3, 0.15, 0.05]])
+    kept = [(cut(chance, k, p)[0] > 0).tolist() for k, p in ((2, 1.0), (0, 0.7), (0, 0.81), (0, 1e-6), (3, 0.5))]
     assert [sum(x) for x in kept] == [2, 2, 3, 1, 1]
     assert all(x == sorted(x, reverse=True) for x in kept)
 

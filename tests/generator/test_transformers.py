@@ -11,6 +11,7 @@ from torch import Tensor
 
 from generator import ExemplarClip, Generator
 from generator.conditions import Conditions, encode_sentences, stack
+from generator.guidance import BOTH, NONE, TEXT
 from generator.masked import MaskedTransformer, draw_mask, masked_share
 from motion import Clip
 
@@ -94,10 +95,25 @@ def test_who_sees_what(generator: Generator, conditions: Conditions, ids: Tensor
     )
     nothing = logits(conditions, text=False, exemplars=False)
     torch.testing.assert_close(nothing, logits(reworded, text=False, exemplars=False), atol=0, rtol=0)
-    # A view of one memory is the same as a memory of its own.
-    memory = masked.memory(conditions)
-    seen = memory.seeing(conditions.seeing(text=True, exemplars=False))
-    torch.testing.assert_close(masked(ids, valid, seen), logits(conditions, text=True, exemplars=False), atol=0, rtol=0)
+
+
+@torch.inference_mode()
+def test_views_side_by_side_are_what_each_is_alone(generator: Generator, conditions: Conditions, ids: Tensor) -> None:
+    masked, residual, tokenizer = generator.masked, generator.residual, generator.tokenizer
+    valid = torch.arange(9)[None] < torch.tensor([9, 5, 7])[:, None]
+    latents = tokenizer.codes(ids.clamp(max=masked.mask_id - 1)[..., None])
+    level = torch.tensor([1, 2, 1])
+    for views in ([BOTH, TEXT, NONE], [BOTH, NONE], [TEXT, NONE], [TEXT], [NONE]):
+        first = masked(ids, valid, masked.memory(conditions).viewed(views)).unflatten(0, (3, -1))
+        finer = residual(latents, level, valid, residual.memory(conditions).viewed(views), tokenizer)
+        finer = finer.unflatten(0, (3, -1))
+        for i, (text, exemplars) in enumerate(views):
+            own = conditions.seeing(text=text, exemplars=exemplars)
+            torch.testing.assert_close(first[:, i], masked(ids, valid, masked.memory(own)), atol=2e-5, rtol=1e-4)
+            alone = residual(latents, level, valid, residual.memory(own), tokenizer)
+            torch.testing.assert_close(finer[:, i], alone, atol=2e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="views"):
+        masked.memory(conditions).viewed([NONE, BOTH])
 
 
 @torch.inference_mode()
