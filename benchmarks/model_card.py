@@ -73,7 +73,7 @@ def tokens(found: dict[str, Any]) -> str:
         [
             rows_of(columns, rows),
             rows_of(["codes used (perplexity)", *(f"level {q}" for q in levels)], used),
-            rows_of(["text to motion R@1 in the retriever's space", "real", "rebuilt", "points"], recall),
+            rows_of(["R@1 in the retriever's space", "real", "rebuilt", "points"], recall),
         ]
     )
 

@@ -82,7 +82,9 @@ class TokenReport:
     clips: Mapping[str, int]
     use: Mapping[str, list[float]]
     perplexity: Mapping[str, list[float]]
-    recall: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # R@1 of real and of rebuilt clips
+    recall: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict
+    )  # R@1 of real and of rebuilt clips, see recalls
 
 
 def evaluate_tokenizer(model: Tokenizer, clips: Sequence[Clip], *, encoder: DualEncoder | None = None) -> TokenReport:
@@ -122,19 +124,26 @@ def evaluate_tokenizer(model: Tokenizer, clips: Sequence[Clip], *, encoder: Dual
 
 
 def recalls(encoder: DualEncoder, real: Sequence[Clip], made: Sequence[Clip]) -> dict[str, tuple[float, float]]:
-    """R@1 of text to motion in a gallery of real and of rebuilt clips: by class sentence, by human caption."""
+    """R@1 in a gallery of real and of rebuilt clips, under names that tell how many questions there are.
+
+    Text to motion by class sentence, by human caption, and by both; motion to text among the class sentences.
+    """
     vectors = [encoder.encode_motion(list(side)).whole for side in (real, made)]
-    out = {}
+    hits: dict[str, list[NDArray[np.bool_]]] = {}
     classes = {c.labels["class_id"]: c.labels["class_text"] for c in real if c.labels.get("class_text")}
     if classes:
         own = np.array([c.labels.get("class_id", "") for c in real])
         text = encoder.encode_text(list(classes.values())).whole
         names = np.array(list(classes))
-        out["class sentences"] = tuple(float((own[(text @ v.T).argmax(1)] == names).mean()) for v in vectors)
+        hits["class sentences"] = [own[(text @ v.T).argmax(1)] == names for v in vectors]
     told = [i for i, c in enumerate(real) if any(x.kind == "human" for x in c.captions)]
     if told:
         said = [next(x.text for x in real[i].captions if x.kind == "human") for i in told]
-        text = encoder.encode_text(said).whole
-        words = np.array(said)
-        out["human captions"] = tuple(float((words[(text @ v[told].T).argmax(1)] == words).mean()) for v in vectors)
-    return out  # type: ignore[return-value]
+        spoken, words = encoder.encode_text(said).whole, np.array(said)
+        hits["human captions"] = [words[(spoken @ v[told].T).argmax(1)] == words for v in vectors]
+    if len(hits) > 1:
+        hits["sentences of both kinds"] = [np.concatenate(pair) for pair in zip(*hits.values(), strict=True)]
+    if classes:
+        named = np.isin(own, names)
+        hits["clips, to their class sentence"] = [(names[(text @ v.T).argmax(0)] == own)[named] for v in vectors]
+    return {f"{len(a)} {name}": (float(a.mean()), float(b.mean())) for name, (a, b) in hits.items()}

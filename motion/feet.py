@@ -8,8 +8,10 @@
 - Corrections fade in and out around a stand, so that no step is cut off.
 - A foot that travels along the floor while the other one carries the person is lifted off it, as a step is; where both travel,
   they glide, and are left to.
-- The whole person is moved onto the floor, root and feet together.
-- The result is measured against the original; a foot's correction that helps neither skating nor sliding is not applied.
+- The whole person is moved onto the floor, root and feet together; where the floor seems to sink or rise under a motion, which
+  the summed path of a generator lets happen, slowly. A flight of less than the window keeps its height.
+- The result is measured against the original; a foot's correction that helps neither skating nor sliding is not applied, and
+  where coming down makes these worse in the end, the person stays where it was.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d
 
 from motion.physics import SKATE_SPEED, Physics, physics
 from motion.skeleton import Skeleton
@@ -41,6 +43,9 @@ CARRIES = 0.06  # metres: a slow toe lower than this carries the person
 CLEARANCE = 0.055  # metres a travelling toe is lifted to
 LIFT_SPEED = 0.3  # metres a second from which a toe travels, a little
 LIFT_FADE = 0.05  # seconds
+SETTLE = 0.8  # seconds in which a person touches the floor at least once
+SETTLE_FADE = 0.2  # seconds, deviation
+SETTLE_MOST = 0.1  # metres a person is brought down
 
 
 def clean_feet(joints: Array, skeleton: Skeleton, fps: float, contacts: Array | None = None) -> NDArray[np.float32]:
@@ -51,9 +56,28 @@ def clean_feet(joints: Array, skeleton: Skeleton, fps: float, contacts: Array | 
     original = np.asarray(joints, np.float32)
     placed = original.copy()
     placed[..., 1] -= floor_of(placed, skeleton)
-    best, score = placed, badness(physics(placed, skeleton, fps))
     if len(placed) < 4:
         return placed
+    down = _corrected(settled(placed, fps), skeleton, fps, contacts)
+    if badness(physics(down, skeleton, fps)) <= badness(physics(placed, skeleton, fps)):
+        return down
+    return _corrected(placed, skeleton, fps, contacts)
+
+
+def settled(joints: NDArray[np.float32], fps: float) -> NDArray[np.float32]:
+    """The same motion brought down to the floor wherever nothing touches it for longer than a jump takes."""
+    lowest = joints[..., 1].min(-1).astype(np.float64)
+    over = minimum_filter1d(lowest, max(3, round(SETTLE * fps)), mode="nearest")
+    over = gaussian_filter1d(over, SETTLE_FADE * fps, mode="nearest").clip(0, SETTLE_MOST)
+    down = joints.copy()
+    down[..., 1] -= over[:, None].astype(np.float32)
+    return down
+
+
+def _corrected(
+    joints: NDArray[np.float32], skeleton: Skeleton, fps: float, contacts: Array | None
+) -> NDArray[np.float32]:
+    best, score = joints, badness(physics(joints, skeleton, fps))
 
     def hold(x: NDArray[np.float32], side: int) -> NDArray[np.float32]:
         own = None if contacts is None else np.asarray(contacts)[:, 2 * side : 2 * side + 2].max(-1)
@@ -76,8 +100,8 @@ def clean_feet(joints: Array, skeleton: Skeleton, fps: float, contacts: Array | 
 
 
 def badness(of: Physics) -> float:
-    """What the clean-up must lower: skating and sliding, with jerk and penetration as the price."""
-    return of.foot_skate + 2 * of.slide_m_s + of.penetration_mm / 50 + of.jerk_m_s3 / 2000
+    """What the clean-up must lower: skating and sliding, and a little floating, with jerk and penetration as the price."""
+    return of.foot_skate + 2 * of.slide_m_s + of.penetration_mm / 50 + of.float_mm / 1000 + of.jerk_m_s3 / 2000
 
 
 def floor_of(joints: Array, skeleton: Skeleton) -> float:

@@ -289,6 +289,10 @@ class Engine:
             if take not in takes:
                 takes.add(take)
                 found.append(ExemplarClip(clip, hit.score, (hit.captions or ("",))[0], tuple(parts)))
+        if not found and where:
+            raise RemoraError(
+                f"no clip of {self.path} is one where {where}; loosen the condition, or use --no-retrieval"
+            )
         if not found:
             raise RemoraError(f"{self.path} has no clip to learn from; index motion first, or use --no-retrieval")
         return tuple(found[:k])

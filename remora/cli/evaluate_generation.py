@@ -73,7 +73,7 @@ def tokenizer(
     ]
     write_table(("codes used (perplexity)", *(f"level {q}" for q in levels)), used)
     recalls = [(name, real, made, 100 * (made - real)) for name, (real, made) in found.recall.items()]
-    write_table(("text to motion R@1", "real", "rebuilt", "points"), recalls)
+    write_table(("R@1", "real", "rebuilt", "points"), recalls)
 
 
 def generation(

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from motion import SMPL_22
-from motion.feet import badness, clean_feet, lift_foot, move_foot
+from motion.feet import badness, clean_feet, lift_foot, move_foot, settled
 from motion.physics import mean_physics, physics
 from motion.synth import synthesise
 
@@ -68,6 +68,19 @@ def test_a_foot_that_drags_while_the_other_stands_is_lifted() -> None:
     glide = clip.joints + time[:, None, None].astype("f") * np.array([0, 0, 1], "f")  # both travel: nobody hovers
     for side in (0, 1):
         np.testing.assert_allclose(lift_foot(glide, SMPL_22, FPS, side), glide, atol=1e-6)
+
+
+def test_who_slowly_leaves_the_floor_is_brought_down_and_a_jump_keeps_its_height() -> None:
+    clips = synthesise(80, seed=4)
+    stand = next(c for c in clips if c.labels["class_id"] == "stand").joints
+    stand = stand - np.array([0, 1, 0], "f") * stand[..., 1].min()
+    rising = stand + np.linspace(0, 0.08, len(stand))[:, None, None].astype("f") * np.array([0, 1, 0], "f")
+    before, after = (physics(x, SMPL_22, FPS) for x in (rising, clean_feet(rising, SMPL_22, FPS)))
+    assert before.float_mm > 35 and after.float_mm < 15 and after.penetration_mm < 1
+    np.testing.assert_allclose(bones(settled(rising, FPS)), bones(rising), atol=1e-5)
+    hop = stand.copy()
+    hop[20:32] += (0.4 * np.sin(np.linspace(0, np.pi, 12)))[:, None, None].astype("f") * np.array([0, 1, 0], "f")
+    np.testing.assert_allclose(settled(hop, FPS)[..., 1].max(0), hop[..., 1].max(0), atol=0.01)
 
 
 def test_root_and_feet_are_lowered_together() -> None:
