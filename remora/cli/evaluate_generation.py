@@ -85,7 +85,9 @@ def generation(
     source: Annotated[
         list[str] | None,
         typer.Option(
-            "--source", metavar="NAME", help="Only this source; may be repeated. Default: those it was trained on."
+            "--source",
+            metavar="NAME",
+            help="Only this source; may be repeated. Default: those it was trained on, if there.",
         ),
     ] = None,
     generator: GeneratorName = None,
@@ -140,9 +142,10 @@ def generation(
     from generator.train.data import read_clips
     from remora.asking import sampling_of
 
-    wanted = tuple(source or OPTICAL)
-    test = drawn(read_clips([str(data)], split, wanted), limit)
-    pool = read_clips([str(data)], gallery, wanted)
+    test, pool = (read_clips([str(data)], name, tuple(source or ())) for name in (split, gallery))
+    if not source and any(clip.source.dataset in OPTICAL for clip in pool):  # its own data, of which some was left out
+        test, pool = ([c for c in clips if c.source.dataset in OPTICAL] for clips in (test, pool))
+    test = drawn(test, limit)
     model = load_generator(generator, device=device)
     judge: Judge
     if published is not None:
