@@ -13,6 +13,7 @@ from generator import ExemplarClip, Generator
 from generator.conditions import Conditions, encode_sentences, stack
 from generator.guidance import BOTH, NONE, TEXT
 from generator.masked import MaskedTransformer, draw_mask, masked_share
+from generator.train.masked import MaskedTraining, dropped
 from motion import Clip
 
 TEXTS = ["a person waves", "somebody walks forward slowly and sits down", "a jump"]
@@ -156,6 +157,17 @@ def test_the_masked_count_is_exact_on_valid_tokens_and_follows_the_law_of_sampli
     grid = np.linspace(0, 1, 9)
     expected = np.quantile([float(masked_share(u)) for u in np.linspace(0, 1, 2001)], grid)
     np.testing.assert_allclose(np.quantile(share, grid), expected, atol=0.06)
+
+
+def test_text_and_exemplars_are_hidden_independently_in_the_shares_asked_for(conditions: Conditions) -> None:
+    config = MaskedTraining(data=(), out="", drop_both=0.1, drop_text=0.2, drop_exemplars=0.3)
+    rng = np.random.default_rng(0)
+    seen = np.zeros((2, 2))
+    for _ in range(3000):
+        hidden = dropped(conditions, config, rng)
+        np.add.at(seen, (hidden.with_text.numpy().astype(int), hidden.with_exemplars.numpy().astype(int)), 1 / 9000)
+    np.testing.assert_allclose(seen, [[0.1, 0.2], [0.3, 0.4]], atol=0.02)
+    assert bool(conditions.with_text.all()) and bool(conditions.with_exemplars.all())  # the input is not changed
 
 
 @torch.inference_mode()
