@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -96,7 +97,7 @@ def write_result(
         partial.write_text(json.dumps(report, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
         partial.replace(folder / DONE)
     except OSError as error:
-        raise RemoraError(
-            f"{error.filename or folder}: {error.strerror}; what is finished stays, free some space and run the command again"
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space and run the command again" if full else "choose another --out"
+        raise RemoraError(f"{error.filename or folder}: {error.strerror}; what is finished stays, {remedy}") from error
     return notes

@@ -353,12 +353,16 @@ def _tell(report: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def _clip(engine: Engine, name: str) -> Any:
+    from db import RequestError
     from remora.asking import read_clip
 
     if Path(name).exists():
         return read_clip(Path(name))
     if engine.exists():
-        return engine.clip(name)
+        try:
+            return engine.clip(name)
+        except RequestError as error:
+            raise RemoraError(f"{name}: no such file, and no such clip ({error})") from None
     raise RemoraError(
         f"{name}: no such file, and {engine.path} is no library to look it up in; check the path or --library"
     )

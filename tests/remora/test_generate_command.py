@@ -168,7 +168,8 @@ def test_edit_keeps_the_rest(make: Callable[..., Outcome], tmp_path: Path) -> No
         ("generate", ("x", "--parts-from", "left_legs=a kick"), "left_leg"),
         ("generate", ("x", "--schedule", "never"), "schedule"),
         ("generate", (), "either a sentence"),
-        ("edit", ("nosuch.bvh",), "nosuch.bvh"),
+        ("generate", ("x", "--where", "duration_s > 900"), "loosen the condition"),
+        ("edit", ("nosuch.bvh",), "nosuch.bvh: no such file"),
     ],
 )
 def test_bad_input_is_one_line(
