@@ -122,10 +122,10 @@ def generate(
     }  # fmt: skip
     for sentence, seconds in lines:
         check(Prompt(sentence, seconds))
+    learn = [() if no_retrieval else _exemplars(engine, line[0], neighbours, parts, where) for line in lines]
     drawn = seed_for(request, out, seed)
     wanted = []
-    for number, (sentence, seconds) in enumerate(lines, start=1):
-        found = () if no_retrieval else _exemplars(engine, sentence, neighbours, parts, where)
+    for number, ((sentence, seconds), found) in enumerate(zip(lines, learn, strict=True), start=1):
         for turn in range(repeat):
             one = want(engine, sentence, seconds, drawn.seed + turn, found, sampling, out, number, candidates)
             wanted.append(one)
@@ -188,8 +188,8 @@ def create(
     say(f"{best}, {edge:.3f} would be enough: making a new motion")
     sampling = sampling_of()
     request = {"text": text, "seconds": seconds, "neighbours": neighbours, "candidates": candidates}
-    drawn = seed_for(request, out, seed)
     found = _exemplars(engine, text, neighbours, {}, None) if hits and neighbours else ()
+    drawn = seed_for(request, out, seed)
     one = want(engine, text, seconds, drawn.seed, found, sampling, out, 1, candidates)
     report = make(engine, [one], sampling, names, candidates=candidates, quiet=as_json)
     drawn.forget()
