@@ -91,7 +91,9 @@ class Generate(Draw):
 
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     seconds: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] | None = None
-    candidates: Annotated[int, Field(ge=1, le=8)] = DEFAULT_CANDIDATES  # are made, and the one that fits the words best is kept
+    candidates: Annotated[int, Field(ge=1, le=8)] = (
+        DEFAULT_CANDIDATES  # are made, and the one that fits the words best is kept
+    )
 
 
 class EditMotion(Draw):
