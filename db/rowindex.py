@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 REMEMBERED = 100_000
+ONE_BY_ONE = 256
 
 
 class RowIndex:
@@ -55,7 +56,11 @@ class RowIndex:
         """Ids of ``rows`` [n], remembered."""
         import pyarrow as pa
 
-        found: list[str] = self._column.take(pa.array(rows, pa.int64())).to_pylist()
+        found: list[str]
+        if len(rows) <= ONE_BY_ONE:  # for a few, setting up a take over many segments is the larger part
+            found = [self._column[row].as_py() for row in rows.tolist()]
+        else:
+            found = self._column.take(pa.array(rows, pa.int64())).to_pylist()
         self._remember(found, rows)
         return found
 
