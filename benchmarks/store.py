@@ -268,7 +268,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"no system {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
     kept = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {"rows": []}
-    kept["setting"] = setting() | {"peers": versions(asked.peers_python)}
+    if asked.systems or "setting" not in kept:
+        kept["setting"] = setting() | {"peers": versions(asked.peers_python)}
     with tempfile.TemporaryDirectory() as scratch:
         for size in asked.rows:
             folder = (asked.work or Path(scratch)) / str(size)

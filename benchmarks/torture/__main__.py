@@ -89,11 +89,13 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     kept = json.loads(given.json.read_text()) if given.json and given.json.exists() else {"rows": {}}
     own, of_peers = setting(), versions(given.peers_python)
-    kept["setting"] = (
-        f"{own['date']}, {platform.system()} {own['machine']}, commit {own['commit']}, Python {own['python']}, "
-        f"numpy {numpy.__version__}, pyarrow {pyarrow.__version__}, seed {given.seed}, peers {of_peers}"
-    )
-    for name in [*given.parts, *(f"peer {kind}" for kind in given.peers)]:
+    names = [*given.parts, *(f"peer {kind}" for kind in given.peers)]
+    if names or "setting" not in kept:
+        kept["setting"] = (
+            f"{own['date']}, {platform.system()} {own['machine']}, commit {own['commit']}, Python {own['python']}, "
+            f"numpy {numpy.__version__}, pyarrow {pyarrow.__version__}, seed {given.seed}, peers {of_peers}"
+        )
+    for name in names:
         if name in PARTS:
             kept["rows"][name] = run(name, given)
         else:

@@ -37,7 +37,7 @@ class Pq(IndexSpec):
     """
 
     KIND: ClassVar[str] = "pq"
-    EFFORTS: ClassVar[Mapping[str, tuple[int, ...]]] = {"refine": (4, 16, 64)}
+    EFFORTS: ClassVar[Mapping[str, tuple[int, ...]]] = {"refine": (4, 16, 64, 256)}
 
     wide: int = 4
     refine: int = 16
@@ -73,7 +73,7 @@ class IvfPq(IndexSpec):
     """
 
     KIND: ClassVar[str] = "ivf-pq"
-    EFFORTS: ClassVar[Mapping[str, tuple[int, ...]]] = {"probes": (8, 32, 64, 128, 256), "refine": (16, 64)}
+    EFFORTS: ClassVar[Mapping[str, tuple[int, ...]]] = {"probes": (8, 32, 64, 128, 256), "refine": (16, 64, 256)}
 
     lists: int = 1024
     wide: int = 4
