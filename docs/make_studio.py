@@ -6,7 +6,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,11 @@ ARGUMENTS = [
     "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
     "--disable-background-networking",
 ]  # fmt: skip
+PLAIN = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+]  # no WebGL, nothing that plays a graphics card
 SIZE = {"width": 1440, "height": 900}
 WAITING = "all => all.some(one => one.dataset.state === 'loading' && one.getBoundingClientRect().top < innerHeight)"
 QUESTION = "someone kicks"
@@ -52,7 +57,7 @@ def serving(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def browsing() -> Iterator[Browser]:
+def browsing(arguments: Sequence[str] = ARGUMENTS) -> Iterator[Browser]:
     """A headless Chromium.
 
     Raises:
@@ -64,7 +69,7 @@ def browsing() -> Iterator[Browser]:
     if path is None:
         raise RuntimeError("no chromium on this machine; install it: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=list(arguments))
         yield browser
         browser.close()
 
