@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db import And, Filter, In, Library, LibraryError, Snapshot, parse_filter
+from db import And, Filter, In, Library, LibraryError, LibraryNotFound, Snapshot, parse_filter
 from indexer import spec_of_card
 from motion import Caption, Clip, MotionError
 from remora.asking import clean_text
@@ -102,7 +102,13 @@ class Studio:
                 warm(engine)
                 self._engine, self._why = engine, ""
             except (LibraryError, MotionError, OSError) as error:
-                self._why = without_paths(str(error))
+                watched = self.settings.watch
+                if isinstance(error, LibraryNotFound) and watched is not None and self._engine is None:
+                    self._why = (
+                        f"there is no library yet; it begins with the first motion that is put into {watched.name}"
+                    )
+                else:
+                    self._why = without_paths(str(error))
                 return
         if served is not None:
             self.tell("version", {"version": engine.snapshot.version, "clips": len(engine.snapshot)})

@@ -306,6 +306,26 @@ def test_a_studio_that_is_gone_is_said(page: Page, address: str) -> None:
     page.wait_for_selector(".card-score")
 
 
+def test_a_page_over_an_empty_watched_folder_shows_the_first_motion_by_itself(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    settings = Settings(library=tmp_path / "new", watch=tmp_path / "inbox", rate=1e6, burst=1e6)
+    with pytest.MonkeyPatch.context() as patch:
+        stand_ins(patch, FakeGenerator())
+        with serving(settings) as url:
+            page.goto(url)
+            page.get_by_text("begins with the first motion that is put into inbox").wait_for()
+            write_takes(tmp_path / "inbox", {"first jump.npy": 1.5})
+            drawn(page)
+            assert [one.split("#")[0] for one in ids(page)] == ["inbox/first jump.npy"]
+
+
+def test_a_link_with_numbers_that_are_none_asks_with_the_usual_ones(page: Page, address: str) -> None:
+    page.goto(f"{address}?q=wave+hello&part=left_arm&weight=left_arm:Infinity&candidates=few")
+    page.wait_for_selector(".card-score")
+    page.get_by_role("button", name="Make", exact=True).click()
+    page.get_by_text("the best of 4").wait_for()
+
+
 @pytest.mark.parametrize(("width", "theme"), [("narrow", "dark"), ("middle", "light"), ("wide", "light")])
 def test_accessible_and_drawn_at_every_width(browser: Browser, address: str, width: str, theme: Any) -> None:
     size = {"width": WIDTHS[width][0], "height": WIDTHS[width][1]}

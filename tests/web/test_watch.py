@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
+from db import Library
 from indexer import index
 from remora.web import watch as watching
 from tests.fakes import FakeEncoder, write_takes
@@ -90,6 +93,41 @@ def test_a_library_that_is_deleted_is_an_answer_and_one_put_back_is_served(
     until(lambda: own_client.get("/healthz").json()["status"] == "library gone")
     shutil.move(tmp_path / "away", library)
     until(lambda: own_client.post("/api/search", json={"text": "kick", "k": 1}).status_code == 200)
+
+
+def test_a_vacuum_underneath_is_not_noticed(own_client: TestClient, library: Path) -> None:
+    old, kept = ids(own_client)[0], ids(own_client)[1]
+    files = {path for path in library.rglob("*") if path.is_file()}
+    stop, answers = threading.Event(), []
+
+    def asking() -> None:
+        while not stop.is_set():
+            answers.extend(
+                answer.status_code
+                for answer in (
+                    own_client.post("/api/search", json={"text": "kick", "k": 2}),
+                    own_client.get(f"/api/frames/{quote(kept, safe='')}"),
+                    own_client.get("/api/versions"),
+                    own_client.get("/api/facets", params={"where": f"duration_s > {len(answers) % 3}"}),
+                )
+            )
+
+    thread = threading.Thread(target=asking)
+    thread.start()
+    try:
+        assert own_client.delete(f"/api/clips/{quote(old, safe='')}").status_code == 200
+        until(lambda: old not in ids(own_client))
+        other = Library.open(library)
+        for _ in range(20):
+            other.vacuum(keep=1, older_than_s=0, grace_s=0)
+        seen = len(answers)
+        until(lambda: len(answers) > seen + 8)
+    finally:
+        stop.set()
+        thread.join(20)
+    assert any(not path.exists() for path in files), "nothing was freed"
+    assert set(answers) == {200}
+    assert kept in ids(own_client)
 
 
 def test_news_is_streamed(client: TestClient) -> None:

@@ -1,18 +1,24 @@
 /** The open library, its models, and what changes while the page is open. */
 import { signal } from "@preact/signals";
-import { get, type Library, type Models } from "./api";
+import { ApiError, get, type Library, type Models } from "./api";
 import { notify } from "./notices";
 
 export const library = signal<Library | null>(null);
 export const libraryFault = signal<string | null>(null);
 
+const AGAIN_MS = 2000; // until a library that is not there is asked for again
+let again: ReturnType<typeof setTimeout> | undefined;
+
+/** Asks for the library; one that is not there yet, as when a watched folder is still empty, is asked for until it is. */
 export async function openLibrary(): Promise<void> {
-  libraryFault.value = null;
+  clearTimeout(again);
   try {
     library.value = await get<Library>("/api/library");
+    libraryFault.value = null;
     document.title = `${library.value.name} · Remora studio`;
   } catch (fault) {
     libraryFault.value = (fault as Error).message;
+    if (fault instanceof ApiError && fault.code === "library") again = setTimeout(openLibrary, AGAIN_MS);
   }
 }
 

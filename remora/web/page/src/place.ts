@@ -73,7 +73,7 @@ export function readPlace(search: string): Place {
   const weights: Record<string, number> = {};
   for (const pair of query.getAll("weight")) {
     const [part, value] = pair.split(":");
-    if (part && Number(value) > 0) weights[part] = Number(value);
+    if (part && Number(value) > 0 && Number.isFinite(Number(value))) weights[part] = Number(value);
   }
   const area = query.get("area")?.split(",").map(Number) ?? [];
   return {
@@ -89,7 +89,10 @@ export function readPlace(search: string): Place {
     open: query.get("open"),
     ghost: query.get("ghost"),
     making: Object.fromEntries(
-      Object.entries(MAKING).map(([key, usual]) => [key, query.get(key) ? Number(query.get(key)) : usual]),
+      Object.entries(MAKING).map(([key, usual]) => {
+        const given = query.get(key);
+        return [key, given && Number.isFinite(Number(given)) ? Number(given) : usual];
+      }),
     ) as unknown as Making,
   };
 }
