@@ -306,6 +306,23 @@ def test_a_studio_that_is_gone_is_said(page: Page, address: str) -> None:
     page.wait_for_selector(".card-score")
 
 
+def test_figures_wait_for_their_turn_where_too_much_is_asked(page: Page, address: str) -> None:
+    refused: list[str] = []
+
+    def once(route: Any) -> None:
+        if route.request.url in refused:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        body = json.dumps({"error": "too many requests; ask more slowly", "code": "busy"})
+        route.fulfill(status=429, headers={"Retry-After": "1", "Content-Type": "application/json"}, body=body)
+
+    page.route("**/api/frames/**", once)
+    page.goto(address)
+    drawn(page)
+    assert refused and page.locator(".figure[data-state=lost]").count() == 0
+
+
 def test_a_page_over_an_empty_watched_folder_shows_the_first_motion_by_itself(page: Page, tmp_path: Path) -> None:
     (tmp_path / "inbox").mkdir()
     settings = Settings(library=tmp_path / "new", watch=tmp_path / "inbox", rate=1e6, burst=1e6)

@@ -183,7 +183,10 @@ export class ApiError extends Error {
 
 export const path = (clip: string): string => encodeURIComponent(clip);
 
-/** Models load in the background, maps are computed once: such answers come when they are there. */
+/**
+ * Models load in the background, maps are computed once: such answers come when they are there. What is only looked at waits
+ * for its turn too where an address asks too much at once, as all who come through one proxy do.
+ */
 const PATIENCE = 120;
 
 export async function ask(url: string, init: RequestInit = {}): Promise<Response> {
@@ -196,10 +199,11 @@ export async function ask(url: string, init: RequestInit = {}): Promise<Response
     const wait = Number(answer.headers.get("Retry-After") ?? 0);
     if (answer.status === 202 && !wait) return answer;
     const fault = answer.ok ? null : await faultOf(answer);
-    if (fault && fault.code !== "loading") throw fault;
+    const patient = fault?.code === "loading" || (fault?.code === "busy" && !init.method);
+    if (fault && !patient) throw fault;
     if (attempt >= PATIENCE)
       throw fault ?? new ApiError("The studio is still computing; try again in a minute.", "loading");
-    await pause(1000 * Math.max(wait, 0.5), init.signal);
+    await pause(1000 * Math.max(wait, 0.5) * (1 + Math.random() / 2), init.signal); // not all at the same moment
   }
 }
 
