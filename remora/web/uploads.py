@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -40,7 +41,7 @@ def read_upload(path: Path, *, frames: int, seconds: float) -> Clip:
     Raises:
         StudioError: 415, with the reader's own sentence, or because reading takes too long or too much.
     """
-    command = [sys.executable, "-m", "remora.web.reading", str(path), str(frames), str(int(seconds))]
+    command = [sys.executable, "-m", "remora.web.reading", str(path), str(frames), str(math.ceil(seconds))]
     root = str(Path(remora.__file__).resolve().parents[1])
     paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
