@@ -4,20 +4,53 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from remora.cli.options import DEFAULT_LIBRARY, At, Debug, Json, LibraryDir
 from remora.output import say, waiting, write_json, write_line, write_table
 
+
+class LibraryGroup(TyperGroup):
+    """Commands whose argument is the folder of a library: they take it as ``--library DIR`` too, as all others do."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that was asked for, with a folder that was given as an option as its last argument."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and any(parameter.name == "folder" for parameter in command.params):
+            rest = folder_last(rest)
+        return name, command, rest
+
+
+def folder_last(words: list[str]) -> list[str]:
+    """``words`` of a command line with the value of ``--library`` or ``-l`` at their end, as an argument."""
+    kept: list[str] = []
+    folders: list[str] = []
+    at = 0
+    while at < len(words):
+        name, equals, value = words[at].partition("=")
+        if name in ("--library", "-l") and (equals or at + 1 < len(words)):
+            folders.append(value if equals else words[at + 1])
+            at += 1 if equals else 2
+        else:
+            kept.append(words[at])
+            at += 1
+    return kept + folders
+
+
 app = typer.Typer(
+    cls=LibraryGroup,
     help="A library as a whole: what it holds, its versions, its size, its health.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="[DIR]", envvar="REMORA_LIBRARY", help="Folder of the library.")]
+Folder = Annotated[
+    Path,
+    typer.Argument(metavar="[DIR]", envvar="REMORA_LIBRARY", help="Folder of the library; --library DIR does as well."),
+]
 Version = Annotated[str, typer.Argument(metavar="VERSION|TAG", help="A version by number or tag, see library history.")]
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 

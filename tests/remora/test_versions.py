@@ -87,3 +87,13 @@ def test_compaction_tells_what_it_did(remora: Remora, grown: Path) -> None:
     assert remora("library", "compact", grown, "--json").json["merged"] == 2
     assert "nothing to merge" in remora("library", "compact", grown).out
     assert clips(remora, grown) == CLIPS + 1
+
+
+@pytest.mark.parametrize("command", ["info", "history", "stats", "verify", "vacuum", "compact", "duplicates"])
+def test_the_folder_is_an_argument_or_an_option(remora: Remora, library: Path, command: str) -> None:
+    as_argument = remora("library", command, library, "--json")
+    assert as_argument.code == 0
+    for given in (["--library", library], ["-l", library], [f"--library={library}"]):
+        assert remora("library", command, *given, "--json").json == as_argument.json
+    assert remora("library", command, library, "--library", library).code == 2
+    assert remora("library", command, "--library").code == 2
