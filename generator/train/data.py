@@ -1,16 +1,23 @@
-"""What training of the generator reads: clips as frames, with what is said of them."""
+"""What training of the generator reads: clips as frames, with what is said of them.
+
+Takes that cannot be read are left out and said; a caption with times of its own tells a clip of its own, as for the encoder.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.training_clips import by_caption
 from generator.errors import GeneratorError
 from generator.frames import FrameSpec, clip_to_frames
-from motion import Clip, open_source
+from motion import Clip, MotionError, open_source
+
+log = logging.getLogger(__name__)
 
 
 def read_clips(
@@ -20,18 +27,30 @@ def read_clips(
 
     Raises:
         GeneratorError: nothing is left to read.
+        MotionError: a folder is not there, or knows no such split.
     """
     clips: list[Clip] = []
+    faults: list[str] = []
     for folder in folders:
         for take in open_source(Path(folder), split=split):
-            clips.extend(take.read())
+            try:
+                read = take.read()
+            except MotionError as error:
+                faults.append(str(error))
+            else:
+                clips += [part for clip in read for part in (list(by_caption(clip)) or [clip])]
+    if faults:
+        log.info("%s: %d takes left out, the first: %s", split, len(faults), faults[0])
     clips = [c for c in clips if not sources or c.source.dataset in sources]
     if synthetic:
         from motion.synth import synthesise
 
         clips += synthesise(synthetic, seed=seed)
     if not clips:
-        raise GeneratorError(f"no clips in the split {split!r} of {', '.join(folders)}; check --data and --sources")
+        fault = f" ({faults[0]})" if faults else ""
+        raise GeneratorError(
+            f"no clips in the split {split!r} of {', '.join(folders)}{fault}; check --data and --sources"
+        )
     return clips
 
 
